@@ -1,0 +1,42 @@
+// Receives the relay's webhooks as a route of Next.js on Vercel, for example app/api/relay/route.js.
+// Environment: WEBHOOK_SECRETS; UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN (without them ids are kept in memory).
+
+import { waitUntil } from "@vercel/functions";
+
+import { CLAIMED_SECONDS, KEPT_SECONDS, inMemory, receive } from "../receive.js";
+
+// The answer goes out at once; what waitUntil holds is cut off after this many seconds.
+export const maxDuration = 60;
+
+const { WEBHOOK_SECRETS, UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN } = process.env;
+const seen = UPSTASH_REDIS_REST_URL ? inRedis(UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN) : inMemory();
+
+export async function POST(request) {
+  return receive(request, { secrets: WEBHOOK_SECRETS, seen, work, waitUntil });
+}
+
+async function work(event) {
+  if (event.type !== "job.completed") {
+    console.log(`${event.type} ${event.data.id}`);
+    return;
+  }
+  const file = await fetch(event.data.result_url);
+  if (!file.ok) throw new Error(`the result answers ${file.status}`);
+  // Keep the bytes: the provider's link dies.
+  const bytes = await file.arrayBuffer();
+  console.log(`${event.type} ${event.data.id} ${bytes.byteLength} bytes`);
+}
+
+function inRedis(url, token) {
+  const command = async (...words) => {
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(words) });
+    if (!answer.ok) throw new Error(`Redis answers ${answer.status}`);
+    return (await answer.json()).result;
+  };
+  return {
+    claim: async (id) => (await command("SET", `webhook:${id}`, "claimed", "NX", "EX", `${CLAIMED_SECONDS}`)) === "OK",
+    keep: (id) => command("SET", `webhook:${id}`, "kept", "EX", `${KEPT_SECONDS}`),
+    forget: (id) => command("DEL", `webhook:${id}`),
+  };
+}

@@ -1,0 +1,142 @@
+"""What happened becomes an event, with a delivery for each that wants it; committed ones are put on the schedule."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from relay.clock import Clock
+from relay.domain.credential import Credential
+from relay.domain.delivery import Delivery, DeliveryStatus, Trigger
+from relay.domain.errors import Unreachable
+from relay.domain.event import Event, event_body, job_event_data, job_view
+from relay.domain.job import EVENT_OF_ENDING, Job, JobStatus, links_expire_at
+from relay.domain.moments import parse_rfc3339
+from relay.domain.subscription import Subscription, SubscriptionStatus, wants
+from relay.schedule import Item, Schedule
+from relay.store import Announcement, Ending, Store
+from relay.tokens import Tokens
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Makes announcements out of what happened, and puts their deliveries on the schedule once committed."""
+
+    store: Store
+    deliveries: Schedule
+    tokens: Tokens
+    clock: Clock
+    public_url: str
+
+    def view(self, job: Job) -> dict[str, Any]:
+        """The job as its event carries it."""
+        return job_view(job, self.public_url, self.result_url(job))
+
+    def result_url(self, job: Job) -> str | None:
+        """The public link to the job's result, or None when there is none to have."""
+        if job.status is not JobStatus.COMPLETED:
+            return None
+        return f"{self.public_url}/r/{self.tokens.for_result(job.id)}"
+
+    async def endings(self, jobs: Sequence[Job], credentials: Mapping[str, Credential]) -> list[Ending]:
+        """For each ended job its event and one delivery for each subscription that wants it."""
+        listening = await self.store.listening({job.tenant for job in jobs}, [job.id for job in jobs])
+        return [self._ending(job, credentials.get(job.credential_id), listening.get(job.tenant, [])) for job in jobs]
+
+    async def operational(self, tenant: str, event_type: str, data: Mapping[str, Any]) -> Announcement:
+        """An event about the relay's own doings, for the tenant's subscriptions that asked for its type."""
+        listening = (await self.store.listening({tenant}, [])).get(tenant, [])
+        event = self._event(tenant, event_type, data, None)
+        wanting = [one for one in listening if one.job_id is None and wants(one, event_type)]
+        return self._announcement(event, wanting, None)
+
+    def test(self, subscription: Subscription) -> Announcement:
+        """A `webhook.test` event for one subscription, whatever types it asked for."""
+        event = self._event(
+            subscription.tenant,
+            "webhook.test",
+            {"subscription": subscription.id, "message": "A test event: nothing happened, and the signature is real."},
+            None,
+        )
+        return self._announcement(event, [subscription], None, "test")
+
+    async def put(self, announcements: Iterable[Announcement]) -> None:
+        """Makes committed deliveries due now. Should Redis be away, the sweep finds them instead."""
+        await self.put_deliveries([one for announcement in announcements for one in announcement.deliveries])
+
+    async def put_deliveries(self, deliveries: Iterable[Delivery]) -> None:
+        """The same for deliveries alone; a millisecond between them keeps their order."""
+        pending = [one for one in deliveries if one.status is DeliveryStatus.PENDING]
+        items = [Item(one.subscription_id, one.id, delay_ms=index) for index, one in enumerate(pending)]
+        if not items:
+            return
+        try:
+            await self.deliveries.put(items)
+        except Unreachable as error:
+            log.warning("deliveries_not_scheduled", count=len(items), reason=str(error))
+
+    def _ending(self, job: Job, credential: Credential | None, listening: Sequence[Subscription]) -> Ending:
+        event_type = EVENT_OF_ENDING.get(job.status)
+        if event_type is None:
+            return Ending(job, None)
+        event = self._event(job.tenant, event_type, job_event_data(self.view(job)), job.id, ending_of=job.id)
+        known_as = (job.credential_id, credential.name) if credential else (job.credential_id,)
+        wanting = [
+            one
+            for one in listening
+            if wants(
+                one,
+                event_type,
+                job_id=job.id,
+                provider=job.provider,
+                credentials=known_as,
+                metadata=job.metadata,
+            )
+        ]
+        expires = links_expire_at(job)
+        announcement = self._announcement(event, wanting, parse_rfc3339(expires) if expires else None)
+        callbacks = frozenset(one.id for one in listening if one.job_id == job.id)
+        return Ending(job, announcement, callbacks)
+
+    def _event(
+        self, tenant: str, event_type: str, data: Mapping[str, Any], job_id: str | None, ending_of: str | None = None
+    ) -> Event:
+        event_id, now = self.clock.new_id("evt"), self.clock.now()
+        body = event_body(event_id, event_type, now, data)
+        return Event(event_id, tenant, event_type, body, job_id, ending_of, now)
+
+    def _announcement(
+        self,
+        event: Event,
+        wanting: Sequence[Subscription],
+        expires_at: datetime | None,
+        trigger: Trigger = "schedule",
+    ) -> Announcement:
+        return Announcement(event, tuple(self._delivery(event, one, expires_at, trigger) for one in wanting))
+
+    def _delivery(
+        self, event: Event, subscription: Subscription, expires_at: datetime | None, trigger: Trigger
+    ) -> Delivery:
+        is_active = subscription.status is SubscriptionStatus.ACTIVE
+        return Delivery(
+            id=self.clock.new_id("dlv"),
+            tenant=event.tenant,
+            event_id=event.id,
+            event_type=event.type,
+            job_id=event.job_id,
+            subscription_id=subscription.id,
+            url=subscription.url,
+            status=DeliveryStatus.PENDING if is_active else DeliveryStatus.HELD,
+            attempts_made=0,
+            steps=0,
+            has_quick_retried=False,
+            next_trigger=trigger,
+            next_attempt_at=event.created_at if is_active else None,
+            expires_at=expires_at,
+            created_at=event.created_at,
+            completed_at=None,
+        )

@@ -1,0 +1,202 @@
+"""The only file that knows every concrete class: it builds the house and takes it down again."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+
+from relay import __version__
+from relay.announce import Announcer
+from relay.clock import Clock
+from relay.deliver import Deliver
+from relay.desk import Desk
+from relay.domain.credential import Credential, CredentialStatus
+from relay.domain.errors import BadSettings
+from relay.domain.ids import make_id
+from relay.egress import Egress, Guard
+from relay.poll import Poll
+from relay.providers.catalog import Catalog
+from relay.providers.definition import Definition
+from relay.register import Register
+from relay.schedule import Epoch, Limits, Schedule, connect
+from relay.settings import Settings, provider_variables
+from relay.standing import Standing
+from relay.steer import Steer
+from relay.store import Cipher, Store, open_store
+from relay.sweep import Sweep
+from relay.tokens import Tokens
+from relay.webhooks.sender import Sender
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_TENANT = "default"
+DEFAULT_CREDENTIAL = "default"
+POLL_LIMITS = Limits(interval_ms=0, burst=1, concurrency=10)
+DELIVERY_LIMITS = Limits(interval_ms=0, burst=1, concurrency=16)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The whole house, for the doors to stand on."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    catalog: Catalog
+    tokens: Tokens
+    guard: Guard
+    egress: Egress
+    redis: Redis
+    polls: Schedule
+    deliveries: Schedule
+    epoch: Epoch
+    announcer: Announcer
+    register: Register
+    steer: Steer
+    poll: Poll
+    deliver: Deliver
+    sweep: Sweep
+
+
+@asynccontextmanager
+async def open_relay(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Relay]:
+    """
+    The house, built; everything is closed on the way out.
+
+    Raises BadSettings, BadDefinition. Neither Redis nor the database needs to answer yet.
+    """
+    clock = clock or Clock()
+    catalog = Catalog.load(Path(settings.relay_providers_dir) if settings.relay_providers_dir else None)
+    store = open_store(settings.database_url, Cipher(settings.secret_keys))
+    redis = connect(settings.redis_url)
+    guard = Guard(settings.relay_egress_allow, settings.relay_allow_http)
+    egress = Egress(guard, user_agent=f"relay/{__version__}", proxy=settings.relay_egress_proxy, clock=clock)
+    polls = Schedule(redis, "poll", clock, default_limits=POLL_LIMITS)
+    deliveries = Schedule(redis, "deliver", clock, default_limits=DELIVERY_LIMITS)
+    try:
+        yield _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries)
+    finally:
+        await polls.close()
+        await deliveries.close()
+        await egress.close()
+        await redis.aclose()
+        await store.close()
+
+
+def _build(
+    settings: Settings,
+    clock: Clock,
+    catalog: Catalog,
+    store: Store,
+    redis: Redis,
+    guard: Guard,
+    egress: Egress,
+    polls: Schedule,
+    deliveries: Schedule,
+) -> Relay:
+    tokens = Tokens(settings.secret_keys)
+    epoch = Epoch(redis)
+    announcer = Announcer(store, deliveries, tokens, clock, settings.public_url)
+    desk = Desk(store, catalog, clock)
+    standing = Standing(store, polls, announcer, desk, clock)
+    sender = Sender(egress, clock, settings.public_url, settings.relay_delivery_timeout_seconds)
+    return Relay(
+        settings=settings,
+        clock=clock,
+        store=store,
+        catalog=catalog,
+        tokens=tokens,
+        guard=guard,
+        egress=egress,
+        redis=redis,
+        polls=polls,
+        deliveries=deliveries,
+        epoch=epoch,
+        announcer=announcer,
+        register=Register(store, polls, catalog, guard, clock, settings.relay_job_deadline_seconds),
+        steer=Steer(store, polls, deliveries, announcer, catalog, clock),
+        poll=Poll(store, polls, announcer, desk, standing, egress, clock),
+        deliver=Deliver(
+            store,
+            deliveries,
+            announcer,
+            sender,
+            clock,
+            settings.relay_retry_schedule,
+            settings.relay_disable_after_hours,
+        ),
+        sweep=Sweep(store, polls, deliveries, epoch, announcer, catalog, clock, settings.relay_retention_days),
+    )
+
+
+async def ensure_environment_credentials(relay: Relay) -> None:
+    """
+    Writes the credentials that the environment names (`RELAY_<PROVIDER>_<SECRET>`) for tenant `default`.
+
+    Raises BadSettings for a set that is not whole; a variable that nobody knows is only warned about.
+    """
+    told = provider_variables()
+    faults: list[str] = []
+    for definition in relay.catalog:
+        secrets, params = _taken(told, definition)
+        if not secrets and not params:
+            continue
+        faults += [
+            f"RELAY_{definition.name.upper()}_…: {fault.detail}"
+            for fault in relay.register.check_credential(definition.name, secrets, params, None)
+        ]
+        if not faults:
+            await relay.store.put_credential(_credential(relay.clock, definition, secrets, params))
+    for name in told:
+        log.warning("unknown_variable", variable=name, fix="no setting and no provider's secret has this name")
+    if faults:
+        raise BadSettings(faults)
+
+
+def _taken(told: dict[str, str], definition: Definition) -> tuple[dict[str, str], dict[str, str]]:
+    """The provider's secrets and params out of `told`, from which they are removed."""
+    prefix = f"RELAY_{definition.name.upper()}_"
+    secrets = {
+        name: told.pop(prefix + name.upper()) for name in definition.secret_names() if prefix + name.upper() in told
+    }
+    params = {
+        name: told.pop(prefix + name.upper())
+        for name in definition.credential_param_names()
+        if prefix + name.upper() in told
+    }
+    return secrets, params
+
+
+def _credential(clock: Clock, definition: Definition, secrets: dict[str, str], params: dict[str, str]) -> Credential:
+    now = clock.now()
+    # Every process derives the same id, so that two that start at once write one row.
+    seed = hashlib.sha256(f"{DEFAULT_TENANT}/{definition.name}/{DEFAULT_CREDENTIAL}".encode()).digest()
+    return Credential(
+        id=make_id("crd", 0, seed),
+        tenant=DEFAULT_TENANT,
+        name=DEFAULT_CREDENTIAL,
+        provider=definition.name,
+        secrets=secrets,
+        params=params,
+        base_url=None,
+        max_requests_per_second=None,
+        max_concurrency=None,
+        status=CredentialStatus.ACTIVE,
+        status_reason=None,
+        throttled_until=None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+async def check_database(relay: Relay) -> None:
+    """Raises BadSettings when the database is behind this version's migrations; Unreachable when it is away."""
+    current, head = await relay.store.revision()
+    if current is None or current < head:
+        raise BadSettings(
+            [f"DATABASE_URL: the database is at {current or 'nothing'}, {head} is needed; run `relay migrate`"]
+        )

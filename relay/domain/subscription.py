@@ -1,0 +1,161 @@
+"""Who wants to hear of what, where, and whether they still can be told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from relay.domain.moments import rfc3339, seconds_after
+
+JOB_EVENTS = ("job.completed", "job.failed", "job.expired")
+OPERATIONAL_EVENTS = ("credential.paused", "credential.resumed", "subscription.disabled", "delivery.exhausted")
+TEST_EVENT = "webhook.test"
+EVENT_TYPES = (*JOB_EVENTS, TEST_EVENT, *OPERATIONAL_EVENTS)
+SECRETS_MAX = 10  # alive at once
+OVERLAP_SECONDS_DEFAULT = 86_400
+OVERLAP_SECONDS_MAX = 604_800
+MAX_IN_FLIGHT_DEFAULT = 16
+
+PayloadForm = Literal["full", "thin", "cloudevents"]
+
+
+class SubscriptionStatus(StrEnum):
+    """`paused` is the owner's wish, `disabled` the relay's verdict; deliveries are held in both."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSecret:
+    """One secret and the moment after which it no longer signs (None: the newest one, no end)."""
+
+    secret: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs a subscription wants; an empty part wants all. Metadata matches by equality of each pair."""
+
+    providers: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "providers": list(self.providers) or None,
+            "credentials": list(self.credentials) or None,
+            "metadata": dict(self.metadata) or None,
+        }
+
+    @classmethod
+    def parse(cls, told: Mapping[str, Any] | None) -> "Filter":
+        told = told or {}
+        return cls(
+            tuple(told.get("providers") or ()), tuple(told.get("credentials") or ()), dict(told.get("metadata") or {})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """`job_id` is set for the one-off subscription that a job's `callback` made. Secrets newest first."""
+
+    id: str
+    tenant: str
+    url: str
+    event_types: tuple[str, ...]
+    filter: Filter
+    description: str | None
+    metadata: dict[str, Any]
+    headers: dict[str, str] = field(repr=False)
+    payload: PayloadForm
+    max_in_flight: int
+    secrets: tuple[SigningSecret, ...] = field(repr=False)
+    status: SubscriptionStatus
+    disabled_reason: str | None
+    job_id: str | None
+    failing_since: datetime | None
+    last_success_at: datetime | None
+    hold_until: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    def living_secrets(self, now: datetime) -> tuple[str, ...]:
+        """The secrets that sign at `now`, newest first."""
+        return tuple(one.secret for one in self.secrets if one.expires_at is None or one.expires_at > now)
+
+
+def wants(
+    subscription: Subscription,
+    event_type: str,
+    *,
+    job_id: str | None = None,
+    provider: str | None = None,
+    credentials: tuple[str, ...] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> bool:
+    """True when the event is for this subscription; `credentials` are the names and the id the job's one goes by."""
+    if event_type not in subscription.event_types:
+        return False
+    if subscription.job_id is not None:
+        return subscription.job_id == job_id
+    wanted = subscription.filter
+    if wanted.providers and provider not in wanted.providers:
+        return False
+    if wanted.credentials and not set(wanted.credentials) & set(credentials):
+        return False
+    has = metadata or {}
+    return all(key in has and _is_same(has[key], value) for key, value in wanted.metadata.items())
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equality as JSON has it: `true` is not 1, while 1 is 1.0."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def rotate(
+    subscription: Subscription, secret: str, now: datetime, overlap_seconds: int = OVERLAP_SECONDS_DEFAULT
+) -> Subscription | None:
+    """The subscription with a new secret in front, older ones signing on for the overlap; None when ten live."""
+    ends = seconds_after(now, overlap_seconds)
+    older = tuple(
+        replace(one, expires_at=ends if one.expires_at is None else min(one.expires_at, ends))
+        for one in subscription.secrets
+        if one.expires_at is None or one.expires_at > now
+    )
+    older = tuple(one for one in older if one.expires_at is None or one.expires_at > now)
+    if len(older) >= SECRETS_MAX:
+        return None
+    return replace(subscription, secrets=(SigningSecret(secret, now, None), *older), updated_at=now)
+
+
+def subscription_view(subscription: Subscription, secret: str | None = None) -> dict[str, Any]:
+    """The subscription as the API shows it; `secret` only where it is shown on purpose."""
+    shown = {
+        "id": subscription.id,
+        "object": "subscription",
+        "url": subscription.url,
+        "event_types": list(subscription.event_types),
+        "filter": subscription.filter.to_json(),
+        "description": subscription.description,
+        "metadata": subscription.metadata,
+        "headers": dict.fromkeys(subscription.headers, "…"),
+        "payload": subscription.payload,
+        "max_in_flight": subscription.max_in_flight,
+        "status": str(subscription.status),
+        "disabled_reason": subscription.disabled_reason,
+        "job": subscription.job_id,
+        "failing_since": rfc3339(subscription.failing_since),
+        "last_success_at": rfc3339(subscription.last_success_at),
+        "created_at": rfc3339(subscription.created_at),
+        "updated_at": rfc3339(subscription.updated_at),
+    }
+    return shown if secret is None else {**shown, "secret": secret}

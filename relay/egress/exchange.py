@@ -1,0 +1,138 @@
+"""What goes out and what comes back, as values: a failure on the way is an answer like any other."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from relay.clock import Clock
+from relay.domain.delivery import Blame
+
+Reason = Literal["timeout", "refused", "reset", "dns", "tls", "blocked", "too_large"]
+Phase = Literal["queue", "dns", "connect", "tls", "wait", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request. `timeout_seconds` covers everything, from the name's lookup to the last byte of the body."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    timeout_seconds: float = 15.0
+    body_bytes_max: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds of each part, None where it was not needed or not reached; a part that was cut counts till then."""
+
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    tls_ms: int | None = None
+    wait_ms: int | None = None
+    read_ms: int | None = None
+
+    def to_json(self) -> dict[str, int | None]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """
+    A response. Header names are in lower case; `body` is as sent, never decompressed, and only its first
+    `body_bytes_max` bytes when `is_truncated`.
+    """
+
+    status_code: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    is_truncated: bool
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """
+    No response, or not a whole one. `detail` may be shown to tenants: it holds no address, and reads the same for an
+    address that the guard refused and one that cannot be reached. `cause` is for the log alone. `was_sent` is true
+    when the peer may have had the request.
+    """
+
+    reason: Reason
+    detail: str
+    timing: Timing
+    blame: Blame
+    was_sent: bool
+    cause: str = ""
+
+
+class Stopwatch:
+    """The moments of one exchange, each None until it has come."""
+
+    __slots__ = (
+        "_clock",
+        "answered",
+        "connect_started",
+        "connected",
+        "dns_ended",
+        "dns_started",
+        "queue_ended",
+        "queue_started",
+        "tls_started",
+        "was_sent",
+    )
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.was_sent = False
+        self.start_over()
+
+    def start_over(self) -> None:
+        """For a second try: `was_sent` stays, as the first try may have been heard."""
+        self.queue_started: float | None = None
+        self.queue_ended: float | None = None
+        self.dns_started: float | None = None
+        self.dns_ended: float | None = None
+        self.connect_started: float | None = None
+        self.tls_started: float | None = None
+        self.connected: float | None = None
+        self.answered: float | None = None
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    @property
+    def is_reused(self) -> bool:
+        """True when the connection was there before this exchange."""
+        return self.connected is not None and self.connect_started is None
+
+    @property
+    def phase(self) -> Phase:
+        """The part that the exchange is in."""
+        if self.answered is not None:
+            return "read"
+        if self.connected is not None:
+            return "wait"
+        if self.tls_started is not None:
+            return "tls"
+        if self.dns_started is not None and self.dns_ended is None:
+            return "dns"
+        return "connect" if self.queue_started is None or self.queue_ended is not None else "queue"
+
+    def timing(self) -> Timing:
+        """The split, as of now."""
+        now = self.now()
+        return Timing(
+            dns_ms=_between(self.dns_started, self.dns_ended, now),
+            connect_ms=_between(self.connect_started, self.tls_started or self.connected, now),
+            tls_ms=_between(self.tls_started, self.connected, now),
+            wait_ms=_between(self.connected, self.answered, now),
+            read_ms=_between(self.answered, None, now),
+        )
+
+
+def _between(start: float | None, end: float | None, now: float) -> int | None:
+    if start is None:
+        return None
+    return round(((now if end is None else end) - start) * 1000)

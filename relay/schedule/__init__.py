@@ -1,0 +1,19 @@
+"""When each id of a station is due, who works on it and how fast its group may go: kept in Redis, lost without harm."""
+
+from relay.schedule.connection import connect, eviction_policy
+from relay.schedule.epoch import Epoch
+from relay.schedule.timetable import Schedule
+from relay.schedule.values import Counts, Done, Item, Later, Lease, Limits
+
+__all__ = [
+    "Counts",
+    "Done",
+    "Epoch",
+    "Item",
+    "Later",
+    "Lease",
+    "Limits",
+    "Schedule",
+    "connect",
+    "eviction_policy",
+]

@@ -1,0 +1,187 @@
+"""What the owner does by hand: change, pause, resume, cancel, rotate, try and send again."""
+
+from dataclasses import replace
+from typing import Literal
+
+import structlog
+
+from relay.announce import Announcer
+from relay.clock import Clock
+from relay.domain.credential import Credential, CredentialStatus
+from relay.domain.delivery import Delivery
+from relay.domain.errors import Conflict, Unreachable
+from relay.domain.job import Job, JobStatus
+from relay.domain.moments import to_ms
+from relay.domain.subscription import Subscription, SubscriptionStatus, rotate
+from relay.providers.catalog import Catalog
+from relay.schedule import Item, Limits, Schedule
+from relay.standing import budget, credential_data
+from relay.store import Store
+from relay.webhooks.signing import new_secret
+
+log = structlog.get_logger(__name__)
+
+SECRET_BYTES = 32
+RELEASE_BATCH = 500
+
+
+class Steer:
+    """Every change is written first and scheduled second: what Redis misses, the sweep puts right."""
+
+    def __init__(
+        self,
+        store: Store,
+        polls: Schedule,
+        deliveries: Schedule,
+        announcer: Announcer,
+        catalog: Catalog,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._polls = polls
+        self._deliveries = deliveries
+        self._announcer = announcer
+        self._catalog = catalog
+        self._clock = clock
+
+    async def add_credential(self, credential: Credential) -> bool:
+        """False when the name is taken for that provider."""
+        return await self._store.add_credential(credential)
+
+    async def change_credential(self, before: Credential, after: Credential, *, resumes: bool) -> bool:
+        """
+        False when somebody else changed it first. `resumes`: new secrets or the owner's word make it active
+        again, and every job that waits for it is looked at now.
+        """
+        if resumes:
+            after = replace(after, status=CredentialStatus.ACTIVE, status_reason=None, throttled_until=None)
+        if not await self._store.change_credential(after, before.updated_at):
+            return False
+        if resumes and before.is_paused:
+            data = credential_data(after, CredentialStatus.ACTIVE, "changed by its owner", self._clock.now())
+            announcement = await self._announcer.operational(after.tenant, "credential.resumed", data)
+            await self._store.add_announcement(announcement)
+            await self._announcer.put([announcement])
+        try:
+            limits = budget(after, self._catalog.get(after.provider))
+            await self._polls.limit(after.id, limits, str(to_ms(after.updated_at)))
+            if resumes:
+                await self._polls.release(after.id)
+        except Unreachable as error:
+            log.warning("limits_not_scheduled", credential=after.id, reason=str(error))
+        return True
+
+    async def remove_credential(self, tenant: str, credential_id: str) -> Literal["removed", "in_use", "absent"]:
+        """`in_use` while pending jobs need it."""
+        return await self._store.remove_credential(tenant, credential_id)
+
+    async def cancel_job(self, tenant: str, job_id: str) -> Job | None:
+        """Stops tracking; a job that has already ended is given back as it is. None: no such job."""
+        job = await self._store.cancel_job(tenant, job_id, self._clock.now())
+        if job is not None:
+            try:
+                await self._polls.drop(job.credential_id, [job.id])
+            except Unreachable as error:
+                log.warning("job_not_unscheduled", job=job.id, reason=str(error))
+        return job
+
+    async def refresh_job(self, tenant: str, job_id: str) -> Job | None:
+        """Makes a pending job due now, within its credential's budget. None: no such job."""
+        job = await self._store.find_job(tenant, job_id)
+        if job is not None and job.status is JobStatus.PENDING:
+            await self._polls.put([Item(job.credential_id, job.id)])
+        return job
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        """Writes it down; its in-flight limit is set at once."""
+        await self._store.add_subscription(subscription)
+        await self._limit(subscription)
+
+    async def change_subscription(self, before: Subscription, after: Subscription) -> bool:
+        """False when somebody else changed it first. Leaving `active` holds what waits, returning releases it."""
+        returns = before.status is not SubscriptionStatus.ACTIVE and after.status is SubscriptionStatus.ACTIVE
+        if returns:
+            after = replace(after, disabled_reason=None, failing_since=None, hold_until=None)
+        if not await self._store.change_subscription(after, before.updated_at):
+            return False
+        await self._limit(after)
+        if returns:
+            await self._release(after)
+        elif after.status is not SubscriptionStatus.ACTIVE:
+            await self._store.suspend_deliveries(after.tenant, after.id, self._clock.now())
+        return True
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        """False: no such subscription. What waited for it is cancelled."""
+        return await self._store.remove_subscription(tenant, subscription_id, self._clock.now())
+
+    async def activate(self, tenant: str, subscription_id: str) -> Subscription | None:
+        """Back to active, held deliveries released, those that expire first first. None: no such subscription."""
+        before = await self._store.find_subscription(tenant, subscription_id)
+        if before is None:
+            return None
+        after = replace(before, status=SubscriptionStatus.ACTIVE, updated_at=self._clock.now())
+        if not await self.change_subscription(before, after):
+            raise Conflict(
+                "changed_meanwhile", "The subscription was changed at the same moment: read it and try again."
+            )
+        return await self._store.find_subscription(tenant, subscription_id)
+
+    async def rotate(self, subscription: Subscription, secret: str | None, overlap_seconds: int) -> Subscription:
+        """The subscription with a new secret; older ones sign on for the overlap. Raises Conflict when ten live."""
+        chosen = secret or new_secret(self._clock.entropy(SECRET_BYTES))
+        rotated = rotate(subscription, chosen, self._clock.now(), overlap_seconds)
+        if rotated is None:
+            raise Conflict(
+                "too_many_secrets",
+                "Ten secrets are alive: wait until one's overlap ends, or rotate with overlap_seconds 0.",
+            )
+        if not await self._store.change_subscription(rotated, subscription.updated_at):
+            raise Conflict(
+                "changed_meanwhile", "The subscription was changed at the same moment: read it and try again."
+            )
+        await self._limit(rotated)
+        return rotated
+
+    async def send_test(self, subscription: Subscription) -> Delivery:
+        """A signed `webhook.test`, logged and retried like any other delivery."""
+        announcement = self._announcer.test(subscription)
+        await self._store.add_announcement(announcement)
+        await self._announcer.put([announcement])
+        return announcement.deliveries[0]
+
+    async def redeliver(self, tenant: str, delivery_id: str) -> Delivery | None:
+        """
+        A new attempt now, marked `manual`; what the schedule had planned waits behind it with its budget kept.
+
+        None: no such delivery. Raises Conflict when its subscription would not be called.
+        """
+        delivery = await self._store.find_delivery(tenant, delivery_id)
+        if delivery is None:
+            return None
+        subscription = await self._store.find_subscription(tenant, delivery.subscription_id)
+        if subscription is None or subscription.status is not SubscriptionStatus.ACTIVE:
+            state = subscription.status if subscription else "deleted"
+            raise Conflict("subscription_not_active", f"The subscription is {state}: activate it first.")
+        summoned = await self._store.summon_delivery(tenant, delivery_id, "manual", self._clock.now())
+        if summoned is None:
+            raise Conflict("delivery_cancelled", "The delivery was cancelled and cannot be sent any more.")
+        await self._deliveries.put([Item(summoned.subscription_id, summoned.id)])
+        return summoned
+
+    async def _limit(self, subscription: Subscription) -> None:
+        limits = Limits(interval_ms=0, burst=1, concurrency=subscription.max_in_flight)
+        try:
+            await self._deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
+        except Unreachable as error:
+            log.warning("limits_not_scheduled", subscription=subscription.id, reason=str(error))
+
+    async def _release(self, subscription: Subscription) -> None:
+        try:
+            await self._deliveries.release(subscription.id)
+            while released := await self._store.release_deliveries(
+                subscription.tenant, subscription.id, self._clock.now(), RELEASE_BATCH
+            ):
+                await self._announcer.put_deliveries(released)
+        except Unreachable as error:
+            log.warning("deliveries_not_released", subscription=subscription.id, reason=str(error))

@@ -1,0 +1,154 @@
+"""Credentials: what polls sign in with, and whether the provider still takes it."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from relay.domain.credential import Credential, CredentialStatus
+from relay.domain.errors import BadSettings, Conflict
+from relay.domain.job import JobStatus
+from relay.store.events import write_announcements
+from relay.store.rows import Announcement, AnyRow
+from relay.store.sql import LIST_DEFAULT, Verbs, newest, reading, writing
+from relay.store.tables import credentials, jobs
+
+FIXED = ("id", "tenant", "created_at")  # what no change changes
+OWNERS = ("secrets", "params", "base_url", "max_requests_per_second", "max_concurrency")
+
+
+class CredentialVerbs(Verbs):
+    """Credentials."""
+
+    @writing
+    async def add_credential(self, connection: AsyncConnection, credential: Credential) -> bool:
+        """Write a new one down; False when the tenant has one of that provider and name."""
+        insert = self._database.insert(credentials).on_conflict_do_nothing(
+            index_elements=["tenant", "provider", "name"]
+        )
+        return (await connection.execute(insert, self._vault.credential_row(credential))).rowcount == 1
+
+    @writing
+    async def put_credential(self, connection: AsyncConnection, credential: Credential) -> Credential:
+        """
+        The one of that tenant, provider and name, made to have these secrets, params, base URL and limits.
+
+        One that has them already is untouched and keeps its status; a changed one takes the status given.
+        """
+        insert = self._database.insert(credentials).on_conflict_do_nothing()
+        values = self._vault.credential_row(credential)
+        if (await connection.execute(insert, values)).rowcount == 1:
+            return credential
+        is_named = and_(
+            credentials.c.tenant == credential.tenant,
+            credentials.c.provider == credential.provider,
+            credentials.c.name == credential.name,
+        )
+        # By its id too: the environment's has always the same, even when its owner has renamed it.
+        query = select(credentials).where(or_(is_named, credentials.c.id == credential.id))
+        row = (await connection.execute(query.order_by(is_named.desc()).limit(1).with_for_update())).one()
+        if self._has(row, credential):
+            return self._vault.credential(row)
+        change = credentials.update().where(credentials.c.id == row.id)
+        kept = {"id", "tenant", "provider", "name", "created_at"}
+        changed = change.values({name: value for name, value in values.items() if name not in kept})
+        return self._vault.credential((await connection.execute(changed.returning(credentials))).one())
+
+    def _has(self, row: AnyRow, wanted: Credential) -> bool:
+        try:
+            present = self._vault.credential(row)
+        except BadSettings:
+            return False  # what no key opens any more is replaced by what was given
+        return all(getattr(present, name) == getattr(wanted, name) for name in OWNERS)
+
+    @reading
+    async def find_credential(self, connection: AsyncConnection, tenant: str, credential_id: str) -> Credential | None:
+        """The tenant's credential of that id. Raises BadSettings when no key opens its secrets."""
+        query = select(credentials).where(credentials.c.tenant == tenant, credentials.c.id == credential_id)
+        row = (await connection.execute(query)).first()
+        return None if row is None else self._vault.credential(row)
+
+    @reading
+    async def find_credentials(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        *,
+        provider: str | None = None,
+        name: str | None = None,
+        status: str | None = None,
+        before: str | None = None,
+        limit: int = LIST_DEFAULT,
+    ) -> list[Credential]:
+        """The tenant's credentials, newest first."""
+        query = select(credentials).where(credentials.c.tenant == tenant)
+        for column, value in (("provider", provider), ("name", name), ("status", status)):
+            if value is not None:
+                query = query.where(credentials.c[column] == str(value))
+        rows = await connection.execute(newest(query, credentials, before, limit))
+        return [self._vault.credential(row, is_lenient=True) for row in rows]
+
+    @reading
+    async def load_credentials(self, connection: AsyncConnection, ids: Collection[str]) -> dict[str, Credential]:
+        """The credentials of those ids, whosever they are; without secrets where no key opens them."""
+        rows = await connection.execute(select(credentials).where(self._database.among(credentials.c.id, ids)))
+        return {row.id: self._vault.credential(row, is_lenient=True) for row in rows}
+
+    @writing
+    async def change_credential(
+        self, connection: AsyncConnection, credential: Credential, expected_updated_at: datetime
+    ) -> bool:
+        """
+        The credential as given, if nobody changed it since; False when somebody did, or it is gone.
+
+        Raises Conflict (`name_taken`) when the tenant has another one of that provider and name.
+        """
+        values = {name: value for name, value in self._vault.credential_row(credential).items() if name not in FIXED}
+        change = credentials.update().where(
+            credentials.c.tenant == credential.tenant,
+            credentials.c.id == credential.id,
+            credentials.c.updated_at == expected_updated_at,
+        )
+        try:
+            return (await connection.execute(change.values(values))).rowcount == 1
+        except IntegrityError as error:
+            raise Conflict("name_taken", f"there is another credential named {credential.name}") from error
+
+    @writing
+    async def remove_credential(
+        self, connection: AsyncConnection, tenant: str, credential_id: str
+    ) -> Literal["removed", "in_use", "absent"]:
+        """`in_use` while pending jobs name it."""
+        is_used = exists().where(jobs.c.credential_id == credential_id, jobs.c.status == JobStatus.PENDING.value)
+        is_it = (credentials.c.tenant == tenant) & (credentials.c.id == credential_id)
+        if (await connection.execute(credentials.delete().where(is_it, ~is_used))).rowcount == 1:
+            return "removed"
+        is_there = (await connection.execute(select(credentials.c.id).where(is_it))).first() is not None
+        return "in_use" if is_there else "absent"
+
+    @writing
+    async def mark_credential(
+        self,
+        connection: AsyncConnection,
+        credential_id: str,
+        status: CredentialStatus,
+        reason: str | None,
+        throttled_until: datetime | None,
+        now: datetime,
+        *,
+        only_from: Collection[CredentialStatus],
+        entries: Sequence[Announcement] = (),
+    ) -> bool:
+        """The status, if it was one of `only_from`, with what is to be told of it; False: nothing was written."""
+        done = await connection.execute(
+            credentials.update()
+            .where(credentials.c.id == credential_id, credentials.c.status.in_([str(one) for one in only_from]))
+            .values(status=str(status), status_reason=reason, throttled_until=throttled_until, updated_at=now)
+        )
+        if done.rowcount != 1:
+            return False
+        await write_announcements(self._database, connection, entries)
+        return True

@@ -1,0 +1,295 @@
+"""Events, their deliveries, and every attempt: what was told, to whom, and what came back."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from relay.domain.delivery import Attempt, Delivery, DeliveryStatus, Trigger
+from relay.domain.event import Event
+from relay.store.rows import (
+    Announcement,
+    Parcel,
+    Record,
+    attempt_of,
+    attempt_row,
+    delivery_of,
+    delivery_row,
+    event_of,
+    event_row,
+    progress_values,
+)
+from relay.store.sql import LIST_DEFAULT, Database, Verbs, in_bulk, newest, reading, writing
+from relay.store.tables import attempts, deliveries, events
+
+# What a redelivery may be asked of. A held delivery waits for its subscription, a cancelled one for nobody.
+SUMMONABLE = (DeliveryStatus.PENDING.value, DeliveryStatus.SUCCEEDED.value, DeliveryStatus.EXHAUSTED.value)
+PROGRESS = (
+    deliveries.update()
+    .where(deliveries.c.id == bindparam("of"))
+    .values(
+        status=bindparam("status"),
+        attempts_made=bindparam("attempts_made"),
+        steps=bindparam("steps"),
+        has_quick_retried=bindparam("has_quick_retried"),
+        next_trigger=bindparam("next_trigger"),
+        next_attempt_at=bindparam("next_attempt_at"),
+        completed_at=bindparam("completed_at"),
+    )
+)
+EVENT_PREFIX = "event__"
+EVENT_COLUMNS = [column.label(EVENT_PREFIX + column.name) for column in events.c]
+
+
+async def write_announcements(
+    database: Database, connection: AsyncConnection, announcements: Sequence[Announcement]
+) -> None:
+    """The events and their deliveries, in bulk; those that are there already stay as they are."""
+    if not announcements:
+        return
+    await database.join_feed(connection)
+    told = [event_row(one.event) for one in announcements]
+    await connection.execute(database.insert(events).on_conflict_do_nothing(index_elements=["id"]), told)
+    sent = [delivery_row(delivery) for one in announcements for delivery in one.deliveries]
+    if sent:
+        await connection.execute(database.insert(deliveries).on_conflict_do_nothing(), sent)
+
+
+class EventVerbs(Verbs):
+    """Events, deliveries and attempts."""
+
+    @writing
+    async def add_announcement(self, connection: AsyncConnection, announcement: Announcement) -> None:
+        """An event that is no job's ending, with its deliveries; the same one twice is one."""
+        await write_announcements(self._database, connection, [announcement])
+
+    @reading
+    async def find_event(self, connection: AsyncConnection, tenant: str, event_id: str) -> Event | None:
+        """The tenant's event of that id."""
+        query = select(events).where(events.c.tenant == tenant, events.c.id == event_id)
+        row = (await connection.execute(query)).first()
+        return None if row is None else event_of(row)
+
+    @reading
+    async def list_events(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        *,
+        type: str | None = None,  # noqa: A002  the filter's name in the API
+        job: str | None = None,
+        before: str | None = None,
+        limit: int = LIST_DEFAULT,
+    ) -> list[Event]:
+        """The tenant's events, newest first."""
+        query = select(events).where(events.c.tenant == tenant)
+        if type is not None:
+            query = query.where(events.c.type == type)
+        if job is not None:
+            query = query.where(events.c.job_id == job)
+        return [event_of(row) for row in await connection.execute(newest(query, events, before, limit))]
+
+    @reading
+    async def events_after(
+        self, connection: AsyncConnection, tenant: str, after: str | None, limit: int = LIST_DEFAULT
+    ) -> list[Event]:
+        """
+        The tenant's events in order of acceptance, those behind the event `after` (None: from the first).
+
+        No event appears later before one that was given out: what could still be overtaken is kept back until
+        it cannot. An `after` that was pruned, or never was, counts as the moment that its id tells.
+        """
+        settled = await self._database.settled(connection)
+        query = select(events).where(events.c.tenant == tenant)
+        if settled is not None:
+            query = query.where(events.c.position <= settled)
+        if after is not None:
+            last = select(events.c.position).where(events.c.tenant == tenant, events.c.id == after)
+            position = (await connection.execute(last)).scalar()
+            query = query.where(events.c.id > after if position is None else events.c.position > position)
+        query = query.order_by(events.c.position).limit(limit)
+        return [event_of(row) for row in await connection.execute(query)]
+
+    @reading
+    async def load_parcels(self, connection: AsyncConnection, delivery_ids: Collection[str]) -> dict[str, Parcel]:
+        """The deliveries of those ids with their events, whosever they are."""
+        query = (
+            select(deliveries, *EVENT_COLUMNS)
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(self._database.among(deliveries.c.id, delivery_ids))
+        )
+        return {
+            row.id: Parcel(delivery_of(row), event_of(row, EVENT_PREFIX)) for row in await connection.execute(query)
+        }
+
+    @reading
+    async def find_delivery(self, connection: AsyncConnection, tenant: str, delivery_id: str) -> Delivery | None:
+        """The tenant's delivery of that id."""
+        return await _delivery(connection, tenant, delivery_id)
+
+    @reading
+    async def list_deliveries(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        *,
+        status: str | None = None,
+        subscription: str | None = None,
+        event: str | None = None,
+        job: str | None = None,
+        before: str | None = None,
+        limit: int = LIST_DEFAULT,
+    ) -> list[Delivery]:
+        """The tenant's deliveries, newest first."""
+        wanted = {"status": status, "subscription_id": subscription, "event_id": event, "job_id": job}
+        query = select(deliveries).where(deliveries.c.tenant == tenant)
+        for name, value in wanted.items():
+            if value is not None:
+                query = query.where(deliveries.c[name] == str(value))
+        return [delivery_of(row) for row in await connection.execute(newest(query, deliveries, before, limit))]
+
+    @reading
+    async def list_attempts(self, connection: AsyncConnection, tenant: str, delivery_id: str) -> list[Attempt]:
+        """Every attempt of the tenant's delivery, first to last."""
+        query = (
+            select(attempts)
+            .where(attempts.c.tenant == tenant, attempts.c.delivery_id == delivery_id)
+            .order_by(attempts.c.number)
+        )
+        return [attempt_of(row) for row in await connection.execute(query)]
+
+    async def record_attempts(self, records: Sequence[Record]) -> set[str]:
+        """
+        Attempts that were made and what each made of its delivery, in bulk; gives the deliveries that took it.
+
+        A record takes effect while its delivery is pending with `expected_attempts` made. A delivery that was held
+        or cancelled during the call keeps its status, but the attempt is kept too: the call happened. A
+        redelivery asked for during the call stays due whatever the call brought.
+        """
+        return await in_bulk(self._record_attempts, records)
+
+    @writing
+    async def _record_attempts(self, connection: AsyncConnection, records: Sequence[Record]) -> set[str]:
+        ids = {record.delivery.id for record in records}
+        query = (
+            select(deliveries)
+            .where(self._database.among(deliveries.c.id, ids))
+            .order_by(deliveries.c.id)  # everybody locks in this order
+            .with_for_update()
+        )
+        standing = {row.id: delivery_of(row) for row in await connection.execute(query)}
+        effective: list[Record] = []
+        late: list[Record] = []
+        made: list[Attempt] = []
+        changed: dict[str, Delivery] = {}
+        for record in records:
+            before = standing.get(record.delivery.id)
+            if before is None or before.attempts_made != record.expected_attempts:
+                late.append(record)
+                continue
+            after = _after(before, record)
+            standing[after.id] = changed[after.id] = after
+            made.append(record.attempt)
+            if before.status is DeliveryStatus.PENDING:
+                effective.append(record)
+        if made:
+            await connection.execute(attempts.insert(), [attempt_row(attempt) for attempt in made])
+            await connection.execute(PROGRESS, [{"of": one.id, **progress_values(one)} for one in changed.values()])
+        told = [record.announcement for record in effective if record.announcement is not None]
+        await write_announcements(self._database, connection, told)
+        return {record.delivery.id for record in effective} | await self._recorded(connection, late)
+
+    async def _recorded(self, connection: AsyncConnection, records: Sequence[Record]) -> set[str]:
+        # The very same attempts are there: an earlier commit went through whose answer was lost.
+        if not records:
+            return set()
+        query = select(attempts.c.delivery_id).where(
+            self._database.among(attempts.c.id, {record.attempt.id for record in records})
+        )
+        return set((await connection.execute(query)).scalars())
+
+    @writing
+    async def summon_delivery(
+        self, connection: AsyncConnection, tenant: str, delivery_id: str, trigger: Trigger, now: datetime
+    ) -> Delivery | None:
+        """
+        A redelivery: due now with that trigger, whether it was pending, succeeded or exhausted; two at once are one.
+
+        Gives the delivery as it stands: a held or cancelled one is unchanged. None when the tenant has none.
+        """
+        await connection.execute(
+            deliveries.update()
+            .where(
+                deliveries.c.tenant == tenant,
+                deliveries.c.id == delivery_id,
+                deliveries.c.status.in_(SUMMONABLE),
+            )
+            .values(status=DeliveryStatus.PENDING.value, next_attempt_at=now, next_trigger=trigger, completed_at=None)
+        )
+        return await _delivery(connection, tenant, delivery_id)
+
+    @writing
+    async def recover_deliveries(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        subscription_id: str,
+        *,
+        since: datetime,
+        until: datetime,
+        now: datetime,
+        limit: int,
+    ) -> list[Delivery]:
+        """
+        The subscription's exhausted deliveries created in [since, until) become pending again, oldest first.
+
+        Due now with trigger `recovery`, and with the whole schedule before them. Fewer than `limit`: that was all.
+        """
+        chosen = (
+            select(deliveries.c.id)
+            .where(
+                deliveries.c.tenant == tenant,
+                deliveries.c.subscription_id == subscription_id,
+                deliveries.c.status == DeliveryStatus.EXHAUSTED.value,
+                deliveries.c.created_at >= since,
+                deliveries.c.created_at < until,
+            )
+            .order_by(deliveries.c.id)
+            .limit(limit)
+            .with_for_update()
+        )
+        ids = list((await connection.execute(chosen)).scalars())
+        values = {
+            "status": DeliveryStatus.PENDING.value,
+            "next_attempt_at": now,
+            "next_trigger": "recovery",
+            "completed_at": None,
+            "steps": 0,
+            "has_quick_retried": False,
+        }
+        change = deliveries.update().where(self._database.among(deliveries.c.id, ids)).values(values)
+        rows = await connection.execute(change.returning(deliveries))
+        return sorted((delivery_of(row) for row in rows), key=lambda one: one.id)
+
+
+def _after(before: Delivery, record: Record) -> Delivery:
+    told = record.delivery
+    if before.status is not DeliveryStatus.PENDING:
+        return replace(before, attempts_made=told.attempts_made)
+    if before.next_trigger not in ("schedule", record.attempt.trigger):
+        return replace(
+            told,
+            status=DeliveryStatus.PENDING,
+            next_trigger=before.next_trigger,
+            next_attempt_at=before.next_attempt_at,
+            completed_at=None,
+        )
+    return told
+
+
+async def _delivery(connection: AsyncConnection, tenant: str, delivery_id: str) -> Delivery | None:
+    query = select(deliveries).where(deliveries.c.tenant == tenant, deliveries.c.id == delivery_id)
+    row = (await connection.execute(query)).first()
+    return None if row is None else delivery_of(row)

@@ -1,0 +1,191 @@
+"""How a verb becomes one transaction, on whichever database, so that no verb has to say it again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import structlog
+from sqlalchemy import ColumnElement, Select, Table
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from relay.domain.errors import Unreachable
+from relay.store.migrations import upgrade
+from relay.store.rows import Vault
+
+COLLISIONS_MAX = 5  # tries of a transaction that PostgreSQL broke off to end a deadlock
+LIST_DEFAULT = 50
+
+# SQLSTATE classes and codes, https://www.postgresql.org/docs/current/errcodes-appendix.html
+COLLISIONS = ("40001", "40P01")  # serialization_failure, deadlock_detected
+UNREACHABLE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")  # connection, login, catalog, … , shutdown, I/O
+UNREACHABLE_CODES = ("25006", "42P01", "42703")  # read-only after a failover; not migrated yet (table, column)
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+V = TypeVar("V", bound="Verbs")
+
+AnyInsert = SqliteInsert | PostgresInsert
+
+
+class Database(ABC):
+    """What the two databases do differently. `writer` begins transactions that write; `reader` autocommits."""
+
+    reader: AsyncEngine
+    writer: AsyncEngine
+
+    @abstractmethod
+    def insert(self, table: Table) -> AnyInsert:
+        """An insert that can say ON CONFLICT."""
+
+    @abstractmethod
+    def among(self, column: ColumnElement[Any], values: Collection[str]) -> ColumnElement[bool]:
+        """`column` is one of `values`, as one parameter: any number of them, and one prepared statement for all."""
+
+    @abstractmethod
+    def has_labels(self, column: ColumnElement[Any], labels: Mapping[str, str]) -> ColumnElement[bool]:
+        """The JSON object in `column` holds each of `labels`."""
+
+    @abstractmethod
+    async def join_feed(self, connection: AsyncConnection) -> None:
+        """Called before a transaction's first event: from now on `settled` stays below its positions until it ends."""
+
+    @abstractmethod
+    async def settled(self, connection: AsyncConnection) -> int | None:
+        """The position up to which no event can appear any more; None when every visible one is settled."""
+
+    @abstractmethod
+    async def lock_schema(self, connection: AsyncConnection) -> None:
+        """Wait until no other process migrates, and keep all others waiting until this transaction ends."""
+
+    async def migrate(self) -> None:
+        """Bring the schema to head, in one transaction."""
+        async with self.writer.begin() as connection:
+            await self.lock_schema(connection)
+            await connection.run_sync(upgrade)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+class Verbs:
+    """What every noun's verbs stand on."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+
+def reading(
+    verb: Callable[Concatenate[V, AsyncConnection, P], Awaitable[T]],
+) -> Callable[Concatenate[V, P], Coroutine[Any, Any, T]]:
+    """The verb is called without `connection`: it is given one that only reads. Raises Unreachable."""
+
+    @wraps(verb)
+    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with mapped():
+            async with self._database.reader.connect() as connection:
+                return await verb(self, connection, *args, **kwargs)
+
+    return run
+
+
+def writing(
+    verb: Callable[Concatenate[V, AsyncConnection, P], Awaitable[T]],
+) -> Callable[Concatenate[V, P], Coroutine[Any, Any, T]]:
+    """
+    The verb is called without `connection`: it is given one in a transaction, committed when the verb returns.
+
+    A transaction that was broken off to end a deadlock is run again: a verb keeps nothing between its runs.
+    Raises Unreachable.
+    """
+
+    @wraps(verb)
+    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, COLLISIONS_MAX + 1):
+            with mapped():
+                try:
+                    async with self._database.writer.begin() as connection:
+                        return await verb(self, connection, *args, **kwargs)
+                except DBAPIError as error:
+                    if _sqlstate(error) not in COLLISIONS or attempt == COLLISIONS_MAX:
+                        raise
+        raise AssertionError("the last attempt returns or raises")
+
+    return run
+
+
+async def in_bulk(write: Callable[[Sequence[T]], Awaitable[set[str]]], items: Sequence[T]) -> set[str]:
+    """
+    What `write` says of the items, written in one transaction.
+
+    A row that makes it raise must not cost the others anything: the batch is halved until that row stands alone,
+    and it is logged and left out.
+    """
+    if not items:
+        return set()
+    try:
+        return await write(items)
+    except Unreachable:
+        raise
+    except Exception as error:  # whatever it is, one row's fault must stay that row's
+        if len(items) == 1:
+            log.exception("row_left_out", error=type(error).__name__)
+            return set()
+    half = len(items) // 2
+    return await in_bulk(write, items[:half]) | await in_bulk(write, items[half:])
+
+
+def newest(query: Select[Any], table: Table, before: str | None, limit: int) -> Select[Any]:
+    """The query's newest rows first, those with an id smaller than `before`."""
+    if before is not None:
+        query = query.where(table.c.id < before)
+    return query.order_by(table.c.id.desc()).limit(limit)
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """The one place where a database that does not answer becomes Unreachable; everything else is our bug."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_unreachable(error):
+            raise Unreachable("database", _first_line(error.orig or error)) from error
+        raise
+    except PoolTimeoutError as error:
+        raise Unreachable("database", "every connection is in use") from error
+    except (OSError, TimeoutError) as error:
+        raise Unreachable("database", _first_line(error)) from error
+    except Exception as error:
+        if _state_class(getattr(error, "sqlstate", None)):  # asyncpg's own, raised while it connects
+            raise Unreachable("database", _first_line(error)) from error
+        raise
+
+
+def _is_unreachable(error: DBAPIError) -> bool:
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+        return True
+    return _state_class(_sqlstate(error))
+
+
+def _state_class(state: str | None) -> bool:
+    return state is not None and (state[:2] in UNREACHABLE_CLASSES or state in UNREACHABLE_CODES)
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,197 @@
+"""Find what was never woken, whose worker died or whose time has passed, and put it right."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from relay import metrics
+from relay.announce import Announcer
+from relay.clock import Clock
+from relay.domain.credential import CredentialStatus
+from relay.domain.job import Memo, expire
+from relay.domain.moments import seconds_after, to_ms
+from relay.domain.subscription import SubscriptionStatus
+from relay.providers.catalog import Catalog
+from relay.schedule import Epoch, Item, Limits, Schedule
+from relay.standing import budget
+from relay.store import Store
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1000  # ids that one query brings and one pipeline asks for
+RECENT_SECONDS = 30.0  # what is younger was perhaps committed by a process that died before it scheduled it
+SETTLING_SECONDS = 1.0  # what is younger still is being scheduled right now
+RECENT_EVERY_SECONDS = 4.0
+OVERDUE_EVERY_SECONDS = 10.0
+OVERDUE_GRACE_SECONDS = 30.0  # the poll takes its last look first; this is for jobs whose credential is held
+PRUNE_EVERY_SECONDS = 60.0
+PRUNE_ROWS = 500
+PRUNE_BATCHES = 20
+SPREAD_SECONDS_MAX = 10.0
+SPREAD_PER_SECOND = 200.0  # how much overdue work comes back each second after a flush
+
+
+class Sweep:
+    """The station beside the road; any one worker runs a tick, and a missed tick costs only time."""
+
+    def __init__(
+        self,
+        store: Store,
+        polls: Schedule,
+        deliveries: Schedule,
+        epoch: Epoch,
+        announcer: Announcer,
+        catalog: Catalog,
+        clock: Clock,
+        retention_days: float,
+    ) -> None:
+        self._store = store
+        self._polls = polls
+        self._deliveries = deliveries
+        self._epoch = epoch
+        self._announcer = announcer
+        self._catalog = catalog
+        self._clock = clock
+        self._retention_seconds = retention_days * 86_400
+        self._last: dict[str, float] = {}
+        self._job_place: str | None = None
+        self._delivery_place: str | None = None
+
+    async def tick(self) -> None:
+        """One round: everything if Redis forgot, else the recent, one page of the rest, deadlines, retention."""
+        if await self._epoch.is_lost():
+            await self.rebuild()
+            return
+        if self._is_time("recent", RECENT_EVERY_SECONDS):
+            await self._recent()
+        await self._rolling()
+        if self._is_time("overdue", OVERDUE_EVERY_SECONDS):
+            await self._expire_overdue()
+            await self._mend_strays()
+        if self._is_time("prune", PRUNE_EVERY_SECONDS):
+            await self._prune()
+
+    async def rebuild(self) -> None:
+        """Puts every limit, hold and due time back from the facts; safe to run beside live workers."""
+        log.warning("schedule_lost", action="rebuilding due times from the database")
+        await self._restore_limits()
+        place: str | None
+        jobs, place = 0, None
+        while page := await self._store.pending_jobs(place, PAGE):
+            jobs += await self._put_jobs([(group, job_id) for job_id, group, _ in page], jobs)
+            place = page[-1][0]
+        deliveries, place = 0, None
+        while rows := await self._store.pending_deliveries(place, PAGE):
+            deliveries += await self._put_deliveries(rows, deliveries)
+            place = rows[-1][0]
+        # Marked last: a worker that dies half way leaves the rest to the next tick.
+        await self._epoch.mark()
+        log.warning("schedule_rebuilt", jobs=jobs, deliveries=deliveries)
+
+    async def _restore_limits(self) -> None:
+        now = self._clock.now()
+        for credential in await self._store.credentials_with_pending():
+            version = str(to_ms(credential.updated_at))
+            await self._polls.limit(credential.id, budget(credential, self._catalog.get(credential.provider)), version)
+            until = credential.throttled_until
+            if credential.status is CredentialStatus.THROTTLED and until and until > now:
+                await self._polls.hold(credential.id, to_ms(until) - to_ms(now))
+        for subscription in await self._store.subscriptions_with_pending():
+            limits = Limits(interval_ms=0, burst=1, concurrency=subscription.max_in_flight)
+            await self._deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
+            held = subscription.hold_until
+            if subscription.status is SubscriptionStatus.ACTIVE and held and held > now:
+                await self._deliveries.hold(subscription.id, to_ms(held) - to_ms(now))
+
+    async def _recent(self) -> None:
+        now = self._clock.now()
+        since, until = seconds_after(now, -RECENT_SECONDS), seconds_after(now, -SETTLING_SECONDS)
+        jobs = await self._store.recent_pending_jobs(since, until, PAGE)
+        await self._put_jobs([(group, job_id) for job_id, group, _ in jobs], 0)
+        await self._put_deliveries(await self._store.recent_pending_deliveries(since, until, PAGE), 0)
+
+    async def _rolling(self) -> None:
+        jobs = await self._store.pending_jobs(self._job_place, PAGE)
+        self._job_place = jobs[-1][0] if len(jobs) == PAGE else None
+        await self._put_jobs([(group, job_id) for job_id, group, _ in jobs], 0)
+        rows = await self._store.pending_deliveries(self._delivery_place, PAGE)
+        self._delivery_place = rows[-1][0] if len(rows) == PAGE else None
+        await self._put_deliveries(rows, 0)
+
+    async def _put_jobs(self, pairs: Sequence[tuple[str, str]], already: int) -> int:
+        missing = await self._polls.missing(pairs)
+        items = [
+            Item(group, job_id, delay_ms=self._spread_ms(already + index))
+            for index, (group, job_id) in enumerate(missing)
+        ]
+        return await self._put(self._polls, "poll", items)
+
+    async def _put_deliveries(
+        self, rows: Sequence[tuple[str, str, datetime | None, datetime | None]], already: int
+    ) -> int:
+        now_ms = to_ms(self._clock.now())
+        due = {(row[1], row[0]): to_ms(row[2]) - now_ms if row[2] else 0 for row in rows}
+        # Those whose links die first go first, after an outage above all.
+        expiry = {(row[1], row[0]): to_ms(row[3]) if row[3] else 1 << 62 for row in rows}
+        missing = sorted(await self._deliveries.missing(list(due)), key=lambda pair: expiry[pair])
+        items = [
+            Item(group, delivery_id, delay_ms=max(due[group, delivery_id], self._spread_ms(already + index)))
+            for index, (group, delivery_id) in enumerate(missing)
+        ]
+        return await self._put(self._deliveries, "deliver", items)
+
+    async def _put(self, schedule: Schedule, station: str, items: Sequence[Item]) -> int:
+        if items:
+            await schedule.put(items)
+            metrics.SWEPT.labels(station).inc(len(items))
+            log.info("swept", station=station, count=len(items))
+        return len(items)
+
+    def _spread_ms(self, index: int) -> int:
+        return round(min(SPREAD_SECONDS_MAX, index / SPREAD_PER_SECOND) * 1000)
+
+    async def _expire_overdue(self) -> None:
+        now = self._clock.now()
+        jobs = await self._store.overdue_jobs(seconds_after(now, -OVERDUE_GRACE_SECONDS), PAGE)
+        if not jobs:
+            return
+        ended = []
+        for job in jobs:
+            memo = (await self._polls.memos(job.credential_id, [job.id]))[0]
+            ended.append(expire(job, Memo.parse(memo or ""), now))
+        endings = await self._announcer.endings(
+            ended, await self._store.load_credentials({one.credential_id for one in jobs})
+        )
+        won = await self._store.advance_jobs(endings)
+        await self._announcer.put(one.announcement for one in endings if one.announcement and one.job.id in won)
+        for job in jobs:
+            await self._polls.drop(job.credential_id, [job.id])
+            metrics.ENDINGS.labels(job.provider, "expired").inc()
+
+    async def _mend_strays(self) -> None:
+        """Subscriptions that were changed while deliveries to them were being written."""
+        now = self._clock.now()
+        for tenant, subscription_id, repair in await self._store.stray_subscriptions(PAGE):
+            if repair == "suspend":
+                await self._store.suspend_deliveries(tenant, subscription_id, now)
+            elif repair == "cancel":
+                await self._store.remove_subscription(tenant, subscription_id, now)
+            else:
+                released = await self._store.release_deliveries(tenant, subscription_id, now, PAGE)
+                await self._announcer.put_deliveries(released)
+
+    async def _prune(self) -> None:
+        before = seconds_after(self._clock.now(), -self._retention_seconds)
+        for _ in range(PRUNE_BATCHES):
+            removed = await self._store.prune(before, PRUNE_ROWS)
+            metrics.PRUNED.inc(removed)
+            if removed < PRUNE_ROWS:
+                return
+
+    def _is_time(self, what: str, every_seconds: float) -> bool:
+        now = self._clock.monotonic()
+        if now - self._last.get(what, -every_seconds) < every_seconds:
+            return False
+        self._last[what] = now
+        return True

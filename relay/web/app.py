@@ -1,0 +1,91 @@
+"""The web application: the house behind it, the routes before it, and every error in one shape."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from relay import logs
+from relay.bootstrap import Relay, check_database, ensure_environment_credentials, open_relay
+from relay.clock import Clock
+from relay.domain.errors import BadSettings, Unreachable
+from relay.settings import Settings, load
+from relay.web import numbers
+from relay.web.edge import Edge
+from relay.web.problems import HANDLERS
+from relay.web.routes import routes
+
+RETRY_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def create() -> Starlette:
+    """The application by the environment, for `uvicorn --factory relay.web.app:create`. Raises BadSettings."""
+    settings = load(needs_secret_key=True)
+    logs.configure(settings.log_level)
+    return create_app(settings)
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
+    """The application; its lifespan builds the house as `app.state.relay` and takes it down."""
+    clock = clock or Clock()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_relay(settings, clock) as relay:
+            app.state.relay = relay
+            prepared = await _prepare(relay)
+            tasks = [asyncio.create_task(numbers.publish(relay))]
+            if not prepared:
+                tasks.append(asyncio.create_task(_prepare_later(relay)))
+            try:
+                yield
+            finally:
+                await _stop(tasks)
+
+    app = Starlette(
+        routes=routes(),
+        middleware=[Middleware(Edge, clock=clock)],
+        exception_handlers=dict(HANDLERS),
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a redirected POST loses its body with some clients; 404 says what is wrong
+    app.state.public_url = settings.public_url
+    return app
+
+
+async def _prepare(relay: Relay) -> bool:
+    """
+    False when the database does not answer yet: the process starts all the same, and says so at /readyz.
+
+    Raises BadSettings when it answers and is not migrated, or when the environment's credentials are faulty.
+    """
+    try:
+        await check_database(relay)
+        await ensure_environment_credentials(relay)
+    except Unreachable as error:
+        log.warning("database_not_ready", reason=str(error))
+        return False
+    return True
+
+
+async def _prepare_later(relay: Relay) -> None:
+    is_prepared = False
+    while not is_prepared:
+        await relay.clock.sleep(RETRY_SECONDS)
+        try:
+            is_prepared = await _prepare(relay)
+        except BadSettings as error:
+            log.warning("not_prepared", faults=error.faults)  # requests are served as far as they can be meanwhile
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task

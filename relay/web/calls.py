@@ -1,0 +1,123 @@
+"""The way of every request of the API: key, query, body, then its handler."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from relay.bootstrap import Relay
+from relay.domain.ids import Prefix, is_id
+from relay.domain.key import Key
+from relay.web import once
+from relay.web.access import admit
+from relay.web.bodies import read_document
+from relay.web.checks import check, check_query
+from relay.web.problems import not_found
+from relay.web.schemas import Document, Nothing, Query
+
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as its handler sees it: the caller is known, the body is a JSON object, the query is checked."""
+
+    relay: Relay
+    key: Key
+    request: Request
+    document: dict[str, Any]
+    query: Query
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this call may see."""
+        return self.key.tenant
+
+    def asked(self, model: type[Q]) -> Q:
+        """The query as the model that the operation declares."""
+        if not isinstance(self.query, model):
+            raise TypeError(f"the operation does not declare {model.__name__}")
+        return self.query
+
+    def id(self, prefix: Prefix) -> str:
+        """The id in the path; Problem 404 when it cannot be one, without a question to the database."""
+        text: str = self.request.path_params["id"]
+        if not is_id(prefix, text):
+            raise not_found()
+        return text
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+OpenHandler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one route: all that the router and the reference page need to know of it."""
+
+    method: str
+    path: str
+    scope: str
+    handler: Handler
+    summary: str
+    returns: str
+    status_code: int = 200
+    body: type[Document] | None = None
+    query: type[Query] = Query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoute:
+    """A GET route without a key."""
+
+    path: str
+    handler: OpenHandler
+    summary: str
+
+
+def answer(view: Mapping[str, Any], status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The view as JSON."""
+    return JSONResponse(view, status_code, headers)
+
+
+def created(view: Mapping[str, Any], path: str) -> Response:
+    """201, with where the new object is."""
+    return answer(view, 201, {"location": f"{path}/{view['id']}"})
+
+
+def dispatch(operations: Mapping[str, Operation]) -> OpenHandler:
+    """The endpoint of one path, which has an operation for each of its methods."""
+
+    async def endpoint(request: Request) -> Response:
+        return await serve(operations["GET" if request.method == "HEAD" else request.method], request)
+
+    return endpoint
+
+
+async def serve(operation: Operation, request: Request) -> Response:
+    """One request: refused with a problem at the first gate it does not pass, else handled."""
+    relay: Relay = request.app.state.relay
+    key = await admit(relay, request.headers.get("authorization"), operation.scope)
+    structlog.contextvars.bind_contextvars(tenant=key.tenant)
+    query = check_query(operation.query, request.query_params.multi_items())
+    document: dict[str, Any] = {}
+    if operation.body is not None:
+        limit = relay.settings.relay_max_body_bytes
+        document = await read_document(request, limit, is_patch=operation.method == "PATCH")
+    if operation.body is Nothing:
+        check(Nothing, document).accepted()
+    call = Call(relay, key, request, document, query)
+    if operation.method != "POST" or "idempotency-key" not in request.headers:
+        return await operation.handler(call)
+    told = json.dumps(document, sort_keys=True)
+    return await once.handled(
+        relay,
+        key.tenant,
+        once.read_key(request.headers.getlist("idempotency-key")),
+        once.fingerprint(operation.method, request.scope["path"], told),
+        lambda: operation.handler(call),
+    )

@@ -1,0 +1,173 @@
+"""Jobs: registered one by one or in batches, listed, shown, looked at now, and let go."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from relay.domain.errors import Fault, Invalid, Refused
+from relay.domain.ids import is_id
+from relay.register import JobRequest
+from relay.web.calls import Call, answer, created
+from relay.web.checks import Checked, bad_query, check, invalid, metadata_faults, name_faults, pointer
+from relay.web.job_views import job_views
+from relay.web.pages import open_page, page_view, shown
+from relay.web.problems import not_found, refusal_view
+from relay.web.schemas import JobsQuery, NewJob, NewJobs
+
+CREDENTIALS_OF_ONE_NAME_MAX = 50
+
+
+async def create(call: Call) -> Response:
+    """201 with the new job, 200 with the one that the credential already tracks."""
+    request = await _read(call, check(NewJob, call.document))
+    (told,) = await call.relay.register.jobs(call.tenant, [request])
+    if isinstance(told, Refused):
+        raise told
+    job, is_new = told
+    (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    return created(view, "/v1/jobs") if is_new else answer(view)
+
+
+async def create_batch(call: Call) -> Response:
+    """200 with each item's own status, in order; pointers of an item's problem begin at the item."""
+    documents = check(NewJobs, call.document).accepted().jobs
+    requests = await _vetted(call, [await _read_item(call, document) for document in documents])
+    told = await call.relay.register.jobs(call.tenant, requests)
+    jobs = {one[0].id: one[0] for one in told if not isinstance(one, Refused)}
+    views = {view["id"]: view for view in await job_views(call.relay, list(jobs.values()))}
+    data = [
+        _refused_item(call, one) if isinstance(one, Refused) else _item(views[one[0].id], is_new=one[1]) for one in told
+    ]
+    return answer({"data": data})
+
+
+async def index(call: Call) -> Response:
+    """A page of jobs."""
+    query = call.asked(JobsQuery)
+    page = open_page(call.relay.tokens, query, "job")
+    credential = await _credential_id(call, query) if query.credential else None
+    if query.credential and credential is None:
+        return answer({"data": [], "next_cursor": None})
+    rows = await call.relay.store.list_jobs(
+        call.tenant,
+        status=query.status,
+        provider=query.provider,
+        credential=credential,
+        provider_job_id=query.provider_job_id,
+        metadata=query.metadata,
+        before=page.before,
+        limit=page.want,
+    )
+    views = await job_views(call.relay, rows[: shown(page, rows)])
+    return answer(page_view(call.relay.tokens, page, rows, views))
+
+
+async def show(call: Call) -> Response:
+    """One job with the summary of its deliveries."""
+    job = await call.relay.store.find_job(call.tenant, call.id("job"))
+    if job is None:
+        raise not_found()
+    (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    return answer(view)
+
+
+async def cancel(call: Call) -> Response:
+    """The job as it is now: cancelled, or as it had ended before."""
+    job = await call.relay.steer.cancel_job(call.tenant, call.id("job"))
+    if job is None:
+        raise not_found()
+    (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    return answer(view)
+
+
+async def refresh(call: Call) -> Response:
+    """202: the look is due now, and a worker makes it."""
+    job = await call.relay.steer.refresh_job(call.tenant, call.id("job"))
+    if job is None:
+        raise not_found()
+    (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    return answer(view, 202)
+
+
+async def _read(call: Call, checked: Checked[NewJob]) -> JobRequest:
+    request = _request(checked.fields)
+    faults = metadata_faults(checked.fields.get("metadata"), "/metadata")
+    faults += await call.relay.register.faults(call.tenant, request)
+    checked.accepted(faults)
+    if request.callback_url is not None and (blocked := await name_faults(call.relay, _callback(request))):
+        raise invalid(blocked)
+    return request
+
+
+async def _read_item(call: Call, document: Any) -> JobRequest | Refused:
+    """The item, or everything that is wrong with its form; what a well-formed one asks for is judged all at once."""
+    checked = check(NewJob, document)
+    request = _request(checked.fields)
+    faults = checked.faults + metadata_faults(checked.fields.get("metadata"), "/metadata")
+    if not faults:
+        return request
+    return _refusal(faults + await call.relay.register.faults(call.tenant, request))
+
+
+async def _vetted(call: Call, requests: list[JobRequest | Refused]) -> list[JobRequest | Refused]:
+    """The items, refused where a callback's name leads to an address that may not be called."""
+    urls = {
+        pointer((place,)): one.callback_url
+        for place, one in enumerate(requests)
+        if isinstance(one, JobRequest)
+        and one.callback_url
+        and not call.relay.register.check_callback_url(one.callback_url, "")
+    }
+    blocked = {fault.pointer: fault for fault in await name_faults(call.relay, urls)}
+    return [
+        _refusal([Fault("/callback/url", fault.detail, fault.code)])
+        if (fault := blocked.get(pointer((place,))))
+        else one
+        for place, one in enumerate(requests)
+    ]
+
+
+def _request(fields: Mapping[str, Any]) -> JobRequest:
+    callback = fields.get("callback") or {}
+    return JobRequest(
+        provider=fields.get("provider"),
+        provider_job_id=fields.get("provider_job_id"),
+        credential=fields.get("credential"),
+        params=fields.get("params") or {},
+        metadata=fields.get("metadata") or {},
+        deadline_seconds=fields.get("deadline_seconds"),
+        callback_url=callback.get("url"),
+        callback_secret=callback.get("secret"),
+    )
+
+
+def _callback(request: JobRequest) -> dict[str, str]:
+    return {"/callback/url": request.callback_url} if request.callback_url else {}
+
+
+def _refusal(faults: list[Fault]) -> Invalid:
+    return Invalid("invalid_request", "The request has faults; each is named.", faults)
+
+
+def _item(view: Mapping[str, Any], *, is_new: bool) -> dict[str, Any]:
+    return {"status": 201 if is_new else 200, "job": view}
+
+
+def _refused_item(call: Call, refusal: Refused) -> dict[str, Any]:
+    problem = refusal_view(call.request, refusal)
+    return {"status": problem["status"], "problem": problem}
+
+
+async def _credential_id(call: Call, query: JobsQuery) -> str | None:
+    """The id that the filter means, by id or by name; None when there is none of that name."""
+    told = query.credential or ""
+    if is_id("crd", told):
+        return told
+    found = await call.relay.store.find_credentials(
+        call.tenant, provider=query.provider, name=told, limit=CREDENTIALS_OF_ONE_NAME_MAX
+    )
+    if len(found) > 1:
+        detail = "several providers have a credential of that name; add `provider`, or give the id"
+        raise bad_query([Fault("?credential", detail, "ambiguous")])
+    return found[0].id if found else None

@@ -1,0 +1,24 @@
+"""JSON merge patch, and the compare-and-set around it, for everything that can be changed in part."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+TRIES_MAX = 3  # of a change that others keep overtaking
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """`target` after `patch` (RFC 7396): null removes, objects merge, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def later(now: datetime, before: datetime) -> datetime:
+    """A moment for `updated_at` that differs from the one before it, which compare-and-set goes by."""
+    return max(now, before + timedelta(milliseconds=1))

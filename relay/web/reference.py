@@ -1,0 +1,50 @@
+"""What there is to choose from: providers, and types of events."""
+
+from starlette.responses import Response
+
+from relay.domain.subscription import EVENT_TYPES, JOB_EVENTS
+from relay.providers.definition import Definition
+from relay.web.calls import Call, answer
+from relay.web.problems import not_found
+
+EVENT_DESCRIPTIONS = {
+    "job.completed": "The provider finished the job; its result is in the event.",
+    "job.failed": "The provider gave the job up, or does not know it.",
+    "job.expired": "The relay's deadline passed without a terminal answer from the provider.",
+    "webhook.test": "Sent on request to one subscription; nothing happened.",
+    "credential.paused": "The provider no longer accepts a credential; its jobs are watched again once it is changed.",
+    "credential.resumed": "A paused credential works again.",
+    "subscription.disabled": "A receiver failed for too long, or asked to be left alone.",
+    "delivery.exhausted": "Every attempt of one delivery failed.",
+}
+
+
+async def list_providers(call: Call) -> Response:
+    """All providers on one page: they are few."""
+    return answer({"data": [_provider_view(one) for one in call.relay.catalog], "next_cursor": None})
+
+
+async def show_provider(call: Call) -> Response:
+    """One provider, by name."""
+    definition = call.relay.catalog.get(call.request.path_params["name"])
+    if definition is None:
+        raise not_found()
+    return answer(_provider_view(definition))
+
+
+async def list_event_types(_call: Call) -> Response:
+    """All types of events; `is_default` marks those that a subscription gets unless it says otherwise."""
+    data = [
+        {
+            "object": "event_type",
+            "name": name,
+            "description": EVENT_DESCRIPTIONS[name],
+            "is_default": name in JOB_EVENTS,
+        }
+        for name in EVENT_TYPES
+    ]
+    return answer({"data": data, "next_cursor": None})
+
+
+def _provider_view(definition: Definition) -> dict[str, object]:
+    return {"object": "provider", **definition.describe()}

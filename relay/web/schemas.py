@@ -1,0 +1,235 @@
+"""What bodies and queries may hold, declared once for the checks and for the reference alike."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from relay.domain.ids import ALPHABET, LENGTH
+from relay.domain.key import SCOPES
+from relay.domain.subscription import (
+    EVENT_TYPES,
+    JOB_EVENTS,
+    MAX_IN_FLIGHT_DEFAULT,
+    OVERLAP_SECONDS_DEFAULT,
+    OVERLAP_SECONDS_MAX,
+    PayloadForm,
+)
+
+NAME_CHARACTERS_MAX = 64
+PROVIDER_JOB_ID_CHARACTERS_MAX = 512
+DESCRIPTION_CHARACTERS_MAX = 512
+URL_CHARACTERS_MAX = 2048
+SECRET_CHARACTERS_MAX = 128
+PARAMS_MAX = 32
+PARAM_CHARACTERS_MAX = 512
+CREDENTIAL_SECRET_CHARACTERS_MAX = 8192
+FILTER_ENTRIES_MAX = 100
+IN_FLIGHT_MAX = 256
+REQUESTS_PER_SECOND_MAX = 10_000
+CONCURRENCY_MAX = 1000
+BATCH_JOBS_MAX = 1000
+PAGE_LIMIT_DEFAULT = 50
+PAGE_LIMIT_MAX = 200
+CURSOR_CHARACTERS_MAX = 256
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def known(text: str) -> str:
+        if text not in choices:
+            raise PydanticCustomError(
+                "literal_error", "input should be one of {choices}", {"choices": ", ".join(choices)}
+            )
+        return text
+
+    return known
+
+
+IDENTIFIER = rf"[{ALPHABET}]{{{LENGTH}}}"
+
+Name = Annotated[
+    str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@:/+\-]*$")
+]
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+Url = Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
+Secret = Annotated[str, Field(max_length=SECRET_CHARACTERS_MAX)]
+Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS_MAX)]
+ProviderJobId = Annotated[str, Field(min_length=1, max_length=PROVIDER_JOB_ID_CHARACTERS_MAX)]
+Param = Annotated[str, Field(max_length=PARAM_CHARACTERS_MAX)]
+Params = Annotated[dict[Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)], Param], Field(max_length=PARAMS_MAX)]
+CredentialSecret = Annotated[str, Field(min_length=1, max_length=CREDENTIAL_SECRET_CHARACTERS_MAX)]
+CredentialSecrets = Annotated[
+    dict[Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)], CredentialSecret], Field(max_length=PARAMS_MAX)
+]
+RequestsPerSecond = Annotated[float, Field(gt=0, le=REQUESTS_PER_SECOND_MAX)]
+Concurrency = Annotated[int, Field(ge=1, le=CONCURRENCY_MAX)]
+EventTypes = Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
+Listed = Annotated[list[Text], Field(max_length=FILTER_ENTRIES_MAX)]
+Scope = Annotated[str, AfterValidator(_one_of(SCOPES)), WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
+EventType = Annotated[
+    str, AfterValidator(_one_of(EVENT_TYPES)), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})
+]
+
+JobId = Annotated[str, Field(pattern=f"^job_{IDENTIFIER}$")]
+SubscriptionId = Annotated[str, Field(pattern=f"^sub_{IDENTIFIER}$")]
+EventId = Annotated[str, Field(pattern=f"^evt_{IDENTIFIER}$")]
+
+
+class Document(BaseModel):
+    """A JSON body: no field that is not named here, no value of another type. Null is the same as absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Nothing(Document):
+    """A body that says nothing: `{}` or none at all."""
+
+
+class Callback(Document):
+    """A one-off subscription for one job."""
+
+    url: Url
+    secret: Secret | None = None
+
+
+class NewJob(Document):
+    """A provider's job to watch."""
+
+    provider: Text
+    provider_job_id: ProviderJobId
+    credential: Text | None = None
+    params: Params | None = None
+    metadata: dict[str, Any] | None = None
+    deadline_seconds: float | None = None
+    callback: Callback | None = None
+
+
+class NewJobs(Document):
+    """Up to a thousand of them; each is checked by itself, as a `NewJob`."""
+
+    jobs: Annotated[list[Any], Field(min_length=1, max_length=BATCH_JOBS_MAX)]
+
+
+class JobFilter(Document):
+    """Which jobs' events a subscription wants; what is absent excludes nothing."""
+
+    providers: Listed | None = None
+    credentials: Listed | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class SubscriptionBody(Document):
+    """What a subscription's owner decides."""
+
+    url: Url
+    event_types: EventTypes | None = Field(list(JOB_EVENTS))
+    filter: JobFilter | None = None
+    description: Description | None = None
+    metadata: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
+    payload: PayloadForm | None = "full"
+    max_in_flight: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAX)] | None = MAX_IN_FLIGHT_DEFAULT
+
+
+class NewSubscription(SubscriptionBody):
+    """A subscription to make; without a secret it gets one."""
+
+    secret: Secret | None = None
+
+
+class ChangedSubscription(SubscriptionBody):
+    """A subscription after a merge patch."""
+
+    status: Literal["active", "paused", "disabled"]
+    disabled_reason: Description | None = None
+
+
+class Rotation(Document):
+    """A new signing secret; the one before signs on for `overlap_seconds`."""
+
+    secret: Secret | None = None
+    overlap_seconds: Annotated[int, Field(ge=0, le=OVERLAP_SECONDS_MAX)] | None = OVERLAP_SECONDS_DEFAULT
+
+
+class CredentialBody(Document):
+    """What a credential's owner decides."""
+
+    secrets: CredentialSecrets
+    params: Params | None = None
+    base_url: Url | None = None
+    max_requests_per_second: RequestsPerSecond | None = None
+    max_concurrency: Concurrency | None = None
+
+
+class NewCredential(CredentialBody):
+    """A tenant's account at a provider."""
+
+    name: Name
+    provider: Text
+
+
+class ChangedCredential(NewCredential):
+    """A credential after a merge patch; `status: "active"` asks to try it again."""
+
+    status: Literal["active"] | None = None
+
+
+class NewKey(Document):
+    """An API key to make; without scopes it gets all but `admin`."""
+
+    name: Name
+    scopes: Annotated[list[Scope], Field(min_length=1)] | None = None
+
+
+class Query(BaseModel):
+    """A query string: no parameter that is not named here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(Query):
+    """One page of a list, newest first."""
+
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
+    cursor: Annotated[str, Field(max_length=CURSOR_CHARACTERS_MAX)] | None = None
+
+
+class JobsQuery(PageQuery):
+    """`metadata.<key>` filters by a value of the metadata, written as text."""
+
+    status: Literal["pending", "completed", "failed", "expired", "cancelled"] | None = None
+    provider: Text | None = None
+    credential: Text | None = None
+    provider_job_id: ProviderJobId | None = None
+    metadata: dict[str, str] = {}
+
+
+class SubscriptionsQuery(PageQuery):
+    """Subscriptions by status."""
+
+    status: Literal["active", "paused", "disabled"] | None = None
+
+
+class EventsQuery(PageQuery):
+    """Events by type and job."""
+
+    type: EventType | None = None
+    job: JobId | None = None
+
+
+class DeliveriesQuery(PageQuery):
+    """Deliveries by status and by what they belong to."""
+
+    status: Literal["pending", "succeeded", "held", "exhausted", "cancelled"] | None = None
+    subscription: SubscriptionId | None = None
+    event: EventId | None = None
+    job: JobId | None = None
+
+
+class CredentialsQuery(PageQuery):
+    """Credentials by provider, name and status."""
+
+    provider: Text | None = None
+    name: Text | None = None
+    status: Literal["active", "auth_failed", "payment_required", "throttled"] | None = None

@@ -1,0 +1,1 @@
+"""What the relay says to receivers: payloads, their signatures, and how they are sent."""

@@ -1,0 +1,81 @@
+"""A sample that is not taken for what it says is named, whichever request it answers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from relay.providers.samples import Sample, check_sample, parse_samples
+from tests.providers.made_up import acme
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def faults(more: str = "", **told: Any) -> list[str]:
+    sample = Sample(**{"source": "guess", "status": 200, "outcome": "completed", **told})
+    return check_sample(acme(more), sample, NOW)
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        ({"outcome": "pending"}, "outcome is 'completed', should be 'pending'"),
+        ({"provider_status": "ended"}, "provider_status is 'done', should be 'ended'"),
+        ({"files": ()}, "number of files is 1, should be 0"),
+        (
+            {"files": [{"kind": "part", "url": "https://a.example/x"}]},
+            "files.0.kind is 'audio', should be 'part'",
+        ),
+        ({"result_id": "7"}, "result_id is None, should be '7'"),
+        ({"error": {"code": "timeout"}}, "error.code is None, should be 'timeout'"),
+        ({"pauses": "auth_failed"}, "pauses is None, should be 'auth_failed'"),
+        ({"retry_after_seconds": 1.0}, "retry_after_seconds is None, should be 1.0"),
+    ],
+)
+def test_what_differs_in_a_look_is_named(told: dict[str, Any], fault: str) -> None:
+    assert fault in faults(body={"status": "done", "url": "https://a.example/x"}, **told)
+
+
+LIST = '[list]\npath = "/jobs"\npage_size = 2\nitems = "body.jobs"\nid = "id"\nanswer = "@"'
+SUBMIT = '[submit]\npath = "/jobs"\nid = "body.id"'
+
+
+@pytest.mark.parametrize(
+    ("more", "told", "expected"),
+    [
+        ("", {"call": "list", "body": {}}, ["the definition has no list"]),
+        ("", {"call": "submit", "body": {}}, ["the definition has no submit"]),
+        ("", {"call": "fetch", "body": {}}, ["the definition has no fetch"]),
+        (
+            LIST,
+            {"call": "list", "body": {"jobs": [{"id": "a", "status": "done"}]}, "outcome": "listed", "jobs": {}},
+            ["jobs is {'a': <Outcome.COMPLETED: 'completed'>}, should be {}"],
+        ),
+        (LIST, {"call": "list", "status": 429, "body": {}, "outcome": "throttled"}, []),
+        (
+            SUBMIT,
+            {"call": "submit", "body": {"id": "a"}, "outcome": "submitted", "provider_job_id": "b"},
+            ["provider_job_id is 'a', should be 'b'"],
+        ),
+        (
+            SUBMIT,
+            {"call": "submit", "status": 400, "body": {}, "outcome": "unclear", "error": {"code": "timeout"}},
+            [
+                "outcome is 'not_submitted', should be 'unclear'",
+                "error.code is 'invalid_request', should be 'timeout'",
+            ],
+        ),
+    ],
+)
+def test_what_differs_in_another_call_is_named(more: str, told: dict[str, Any], expected: list[str]) -> None:
+    assert faults(more, **told) == expected
+
+
+def test_a_sample_is_bytes_and_headers_for_whoever_plays_it() -> None:
+    page, answer = parse_samples(
+        '[{"source": "guess", "status": 502, "text": "<html>", "outcome": "transient"},'
+        ' {"source": "doc", "status": 200, "headers": {"Content-Type": "a/b"}, "body": null, "outcome": "unknown"}]',
+        "x.samples.json",
+    )
+    assert (page.payload(), page.header_items()) == (b"<html>", [("content-type", "text/html; charset=utf-8")])
+    assert (answer.payload(), answer.header_items()) == (b"null", [("Content-Type", "a/b")])
