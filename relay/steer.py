@@ -11,7 +11,7 @@ from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.delivery import Delivery
 from relay.domain.errors import Conflict, Unreachable
 from relay.domain.job import Job, JobStatus
-from relay.domain.moments import to_ms
+from relay.domain.moments import next_version, to_ms
 from relay.domain.subscription import Subscription, SubscriptionStatus, rotate
 from relay.providers.catalog import Catalog
 from relay.schedule import Item, Limits, Schedule
@@ -120,7 +120,8 @@ class Steer:
         before = await self._store.find_subscription(tenant, subscription_id)
         if before is None:
             return None
-        after = replace(before, status=SubscriptionStatus.ACTIVE, updated_at=self._clock.now())
+        updated_at = next_version(before.updated_at, self._clock.now())
+        after = replace(before, status=SubscriptionStatus.ACTIVE, updated_at=updated_at)
         if not await self.change_subscription(before, after):
             raise Conflict(
                 "changed_meanwhile", "The subscription was changed at the same moment: read it and try again."

@@ -38,6 +38,11 @@ def parse_rfc3339(text: str) -> datetime:
         raise ValueError("a time needs a year from 1 to 9999") from None
 
 
+def next_version(before: datetime, now: datetime) -> datetime:
+    """`now`, or just after `before`: an `updated_at` that differs, for compare-and-set goes by it."""
+    return max(now, before + timedelta(milliseconds=1))
+
+
 def seconds_after(moment: datetime, seconds: float) -> datetime:
     """`moment` moved by `seconds`, to the millisecond."""
     return moment + timedelta(milliseconds=round(seconds * 1000))

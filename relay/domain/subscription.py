@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from relay.domain.moments import rfc3339, seconds_after
+from relay.domain.moments import next_version, rfc3339, seconds_after
 
 JOB_EVENTS = ("job.completed", "job.failed", "job.expired")
 OPERATIONAL_EVENTS = ("credential.paused", "credential.resumed", "subscription.disabled", "delivery.exhausted")
@@ -134,7 +134,11 @@ def rotate(
     older = tuple(one for one in older if one.expires_at is None or one.expires_at > now)
     if len(older) >= SECRETS_MAX:
         return None
-    return replace(subscription, secrets=(SigningSecret(secret, now, None), *older), updated_at=now)
+    return replace(
+        subscription,
+        secrets=(SigningSecret(secret, now, None), *older),
+        updated_at=next_version(subscription.updated_at, now),
+    )
 
 
 def subscription_view(subscription: Subscription, secret: str | None = None) -> dict[str, Any]:

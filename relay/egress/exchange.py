@@ -17,8 +17,8 @@ class Outgoing:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they sign in
+    body: bytes = field(default=b"", repr=False)
     timeout_seconds: float = 15.0
     body_bytes_max: int = 65_536
 

@@ -12,6 +12,8 @@ from relay.web.problems import Problem
 
 BODY_SECONDS_MAX = 30.0
 DEPTH_MAX = 32
+# So much beyond the limit is read and thrown away: a client that still sends would see a reset and not the answer.
+DISCARDED_BYTES_MAX = 16 * 1024 * 1024
 INTEGER_MAX = 2**53 - 1  # RFC 8259, section 6: beyond it two readers need not agree on the number
 JSON_TYPE = "application/json"
 PATCH_TYPE = "application/merge-patch+json"
@@ -25,7 +27,7 @@ async def read_document(
     """
     The JSON object in the body; `{}` for an empty one.
 
-    Raises Problem: 413 beyond the limit (without reading on), 408 when it is not here in time, 415 for another form,
+    Raises Problem: 413 beyond the limit, 408 when it is not here in time, 415 for another form,
     400 for what is no object of plain JSON.
     """
     accepted = (JSON_TYPE, PATCH_TYPE) if is_patch else (JSON_TYPE,)
@@ -41,19 +43,24 @@ async def read_document(
 
 async def _read(request: Request, body_bytes_max: int, body_seconds_max: float) -> bytes:
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > body_bytes_max:
+    told_bytes = int(length) if length.isdecimal() else 0
+    is_asking = request.headers.get("expect", "").lower() == "100-continue"
+    if told_bytes > body_bytes_max and (is_asking or told_bytes > DISCARDED_BYTES_MAX):
         raise _too_large(body_bytes_max)
     chunks, total = [], 0
     try:
         async with asyncio.timeout(body_seconds_max):
             async for chunk in request.stream():
                 total += len(chunk)
-                if total > body_bytes_max:
+                if total > max(DISCARDED_BYTES_MAX, body_bytes_max):
                     raise _too_large(body_bytes_max)
-                chunks.append(chunk)
+                if total <= body_bytes_max:
+                    chunks.append(chunk)
     except TimeoutError:
         detail = f"The body must be here within {body_seconds_max:g} seconds."
         raise Problem(408, "body_too_slow", detail, headers=LAST_OF_CONNECTION) from None
+    if total > body_bytes_max:
+        raise _too_large(body_bytes_max)
     return b"".join(chunks)
 
 

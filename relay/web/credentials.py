@@ -8,10 +8,11 @@ from starlette.responses import Response
 
 from relay.domain.credential import Credential, CredentialStatus, credential_view
 from relay.domain.errors import Fault
+from relay.domain.moments import next_version
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, check, invalid, name_faults
 from relay.web.pages import open_page, page_view, shown
-from relay.web.patches import TRIES_MAX, later, merged
+from relay.web.patches import TRIES_MAX, merged
 from relay.web.problems import Problem, changed_meanwhile, not_found
 from relay.web.schemas import ChangedCredential, CredentialsQuery, NewCredential
 
@@ -75,7 +76,7 @@ async def change(call: Call) -> Response:
         after = await _patched(call, before)
         if after == before and not resumes:
             return answer(credential_view(before))
-        after = replace(after, updated_at=later(call.relay.clock.now(), before.updated_at))
+        after = replace(after, updated_at=next_version(before.updated_at, call.relay.clock.now()))
         if await call.relay.steer.change_credential(before, after, resumes=resumes):
             return answer(credential_view(await _found(call)))
     raise changed_meanwhile()

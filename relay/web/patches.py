@@ -1,6 +1,5 @@
 """JSON merge patch, and the compare-and-set around it, for everything that can be changed in part."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 TRIES_MAX = 3  # of a change that others keep overtaking
@@ -17,8 +16,3 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             result[name] = merged(result.get(name), value)
     return result
-
-
-def later(now: datetime, before: datetime) -> datetime:
-    """A moment for `updated_at` that differs from the one before it, which compare-and-set goes by."""
-    return max(now, before + timedelta(milliseconds=1))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from relay.domain.delivery import delivery_view
 from relay.domain.errors import Fault
-from relay.domain.moments import rfc3339
+from relay.domain.moments import next_version, rfc3339
 from relay.domain.subscription import (
     JOB_EVENTS,
     MAX_IN_FLIGHT_DEFAULT,
@@ -30,7 +30,7 @@ from relay.web.checks import (
     url_faults,
 )
 from relay.web.pages import open_page, page_view, shown
-from relay.web.patches import TRIES_MAX, later, merged
+from relay.web.patches import TRIES_MAX, merged
 from relay.web.problems import changed_meanwhile, not_found
 from relay.web.schemas import (
     ChangedSubscription,
@@ -93,7 +93,7 @@ async def change(call: Call) -> Response:
         after = await _patched(call, before)
         if after == before:
             return answer(subscription_view(before))
-        after = replace(after, updated_at=later(call.relay.clock.now(), before.updated_at))
+        after = replace(after, updated_at=next_version(before.updated_at, call.relay.clock.now()))
         if await call.relay.steer.change_subscription(before, after):
             return answer(subscription_view(await _found(call)))
     raise changed_meanwhile()

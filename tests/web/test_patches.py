@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.web.patches import later, merged
+from relay.domain.moments import next_version
+from relay.web.patches import merged
 
 # RFC 7396, appendix A
 CASES: list[tuple[Any, Any, Any]] = [
@@ -48,5 +49,5 @@ def test_a_patch_applied_twice_is_the_patch_applied_once(target: Any, patch: Any
 
 def test_a_change_within_the_same_millisecond_gets_a_moment_of_its_own() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    assert later(now, now) > now
-    assert later(now, datetime(2026, 1, 1, tzinfo=UTC)) == now
+    assert next_version(now, now) > now
+    assert next_version(datetime(2026, 1, 1, tzinfo=UTC), now) == now

@@ -1,5 +1,6 @@
 """Tests of the subscriptions' routes."""
 
+import asyncio
 import base64
 from typing import Any
 
@@ -274,20 +275,19 @@ async def test_one_off_subscriptions_are_not_listed(house: House) -> None:
     assert told(await house.api.get("/v1/subscriptions"))["data"] == []
 
 
-async def test_a_change_that_is_always_overtaken_is_409(house: House) -> None:
+async def test_of_changes_at_the_same_moment_none_is_lost_without_a_word(house: House) -> None:
     made = await house.add_subscription()
-    steer = house.relay.steer
-
-    class Overtaken:
-        """The real one, but that somebody is always quicker."""
-
-        async def change_subscription(self, *_: object) -> bool:
-            return False
-
-    object.__setattr__(house.relay, "steer", Overtaken())
-    response = await house.api.patch(f"/v1/subscriptions/{made['id']}", json={"description": "a"})
-    refused(response, 409, "changed_meanwhile")
-    object.__setattr__(house.relay, "steer", steer)
+    path = f"/v1/subscriptions/{made['id']}"
+    patches = [{"metadata": {f"k{number}": number}} for number in range(12)]
+    responses = await asyncio.gather(*(house.api.patch(path, json=patch) for patch in patches))
+    expected: dict[str, int] = {}
+    for patch, response in zip(patches, responses, strict=True):
+        if response.status_code == 200:
+            expected |= patch["metadata"]
+        else:
+            refused(response, 409, "changed_meanwhile")
+    assert expected
+    assert told(await house.api.get(path))["metadata"] == expected
 
 
 async def test_every_event_type_may_be_subscribed_to(house: House) -> None:
