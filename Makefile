@@ -13,7 +13,7 @@ VENV_READY := $(VENV)/ready
 RUN_READY := $(VENV)/ready-to-run
 TEST_READY := $(VENV)/ready-to-test
 
-.PHONY: run setup test lint lock bench clean
+.PHONY: run setup test lint docs lock bench clean
 
 run: $(RUN_READY)
 	@exec $(BIN)/relay dev $(ARGS)
@@ -29,6 +29,10 @@ lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict relay
 	$(BIN)/lint-imports
+
+# Pages that are drawn from the code's own tables; a test says when they are stale.
+docs: $(TEST_READY)
+	$(BIN)/python docs/generate.py
 
 bench: $(TEST_READY)
 	$(BIN)/python -m bench $(ARGS)

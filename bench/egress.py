@@ -40,7 +40,7 @@ class Answering(asyncio.Protocol):
         self.received += data
         if self.received.endswith(BODY):
             self.received = b""
-            self.transport.write(ANSWER)  # type: ignore[attr-defined]
+            self.transport.write(ANSWER)  # type: ignore[attr-defined]  # a transport that writes
 
 
 async def serve() -> None:

@@ -1,7 +1,7 @@
 """What happened becomes an event, with a delivery for each that wants it; committed ones are put on the schedule."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +13,16 @@ from relay.domain.delivery import Delivery, DeliveryStatus, Trigger
 from relay.domain.errors import Unreachable
 from relay.domain.event import Event, event_body, job_event_data, job_view
 from relay.domain.job import EVENT_OF_ENDING, Job, JobStatus, links_expire_at
-from relay.domain.moments import parse_rfc3339
-from relay.domain.subscription import Subscription, SubscriptionStatus, wants
-from relay.schedule import Item, Schedule
-from relay.store import Announcement, Ending, Store
+from relay.domain.moments import parse_rfc3339, to_ms
+from relay.domain.subscription import Filter, Subscription, SubscriptionStatus, hold_seconds_left, wants
+from relay.schedule import Item, Limits, News, Schedule
+from relay.store import Announcement, BusySubscription, Ending, Store
 from relay.tokens import Tokens
 
 log = structlog.get_logger(__name__)
+
+FIRST_IN_FLIGHT = 4  # until a first success: so many of a receiver that nobody knows yet may turn out to hang
+AFTER_HOLD_IN_FLIGHT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Announcer:
 
     store: Store
     deliveries: Schedule
+    news: News
     tokens: Tokens
     clock: Clock
     public_url: str
@@ -38,7 +42,7 @@ class Announcer:
 
     def result_url(self, job: Job) -> str | None:
         """The public link to the job's result, or None when there is none to have."""
-        if job.status is not JobStatus.COMPLETED:
+        if job.status is not JobStatus.COMPLETED or job.link_revoked_at is not None:
             return None
         return f"{self.public_url}/r/{self.tokens.for_result(job.id)}"
 
@@ -51,7 +55,7 @@ class Announcer:
         """An event about the relay's own doings, for the tenant's subscriptions that asked for its type."""
         listening = (await self.store.listening({tenant}, [])).get(tenant, [])
         event = self._event(tenant, event_type, data, None)
-        wanting = [one for one in listening if one.job_id is None and wants(one, event_type)]
+        wanting = [one for one in listening if one.job_id is None and _wants_operational(one, event_type, data)]
         return self._announcement(event, wanting, None)
 
     def test(self, subscription: Subscription) -> Announcement:
@@ -66,18 +70,34 @@ class Announcer:
 
     async def put(self, announcements: Iterable[Announcement]) -> None:
         """Makes committed deliveries due now. Should Redis be away, the sweep finds them instead."""
-        await self.put_deliveries([one for announcement in announcements for one in announcement.deliveries])
+        told = list(announcements)
+        await self.put_deliveries([one for announcement in told for one in announcement.deliveries])
+        events = [announcement.event for announcement in told]
+        await self.news.tell({topic for event in events for topic in (event.tenant, event.job_id) if topic})
 
-    async def put_deliveries(self, deliveries: Iterable[Delivery]) -> None:
-        """The same for deliveries alone; a millisecond between them keeps their order."""
+    async def put_deliveries(self, deliveries: Iterable[Delivery], *, joins: bool = False) -> None:
+        """
+        The same for deliveries alone; a millisecond between them keeps their order. With `joins` one whose attempt
+        is under way is left alone.
+        """
         pending = [one for one in deliveries if one.status is DeliveryStatus.PENDING]
-        items = [Item(one.subscription_id, one.id, delay_ms=index) for index, one in enumerate(pending)]
+        items = [
+            Item(one.subscription_id, one.id, index, deadline(one.expires_at)) for index, one in enumerate(pending)
+        ]
         if not items:
             return
         try:
-            await self.deliveries.put(items)
+            await self.deliveries.put(items, joins=joins)
         except Unreachable as error:
             log.warning("deliveries_not_scheduled", count=len(items), reason=str(error))
+
+    async def admit(self, subscription: Subscription | BusySubscription) -> None:
+        """Tells the schedule how many calls the subscription takes at once, and for how long it takes none."""
+        limits = Limits(concurrency=subscription.max_in_flight, first=FIRST_IN_FLIGHT)
+        await self.deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
+        left_seconds = hold_seconds_left(subscription.hold_until, self.clock.now())
+        if left_seconds > 0:
+            await self.deliveries.hold(subscription.id, round(left_seconds * 1000), then=AFTER_HOLD_IN_FLIGHT)
 
     def _ending(self, job: Job, credential: Credential | None, listening: Sequence[Subscription]) -> Ending:
         event_type = EVENT_OF_ENDING.get(job.status)
@@ -140,3 +160,16 @@ class Announcer:
             created_at=event.created_at,
             completed_at=None,
         )
+
+
+def deadline(expires_at: datetime | None) -> str:
+    """The memo of a delivery on the schedule: when its links die, which decides who goes first; "" for never."""
+    return "" if expires_at is None else str(to_ms(expires_at))
+
+
+def _wants_operational(subscription: Subscription, event_type: str, data: Mapping[str, Any]) -> bool:
+    """What is said of a credential is filtered by it; for the rest there is no job that a filter could speak of."""
+    wanted = subscription.filter
+    named = Filter(wanted.providers, wanted.credentials) if "provider" in data else Filter()
+    known_as = tuple(str(data[name]) for name in ("credential", "name") if name in data)
+    return wants(replace(subscription, filter=named), event_type, provider=data.get("provider"), credentials=known_as)

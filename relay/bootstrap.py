@@ -18,15 +18,18 @@ from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import BadSettings
 from relay.domain.ids import make_id
 from relay.egress import Egress, Guard
+from relay.errands import Errands
 from relay.poll import Poll
 from relay.providers.catalog import Catalog
 from relay.providers.definition import Definition
 from relay.register import Register
-from relay.schedule import Epoch, Limits, Schedule, connect
+from relay.result import Results
+from relay.schedule import Epoch, Limits, News, Schedule, Turns, connect
 from relay.settings import Settings, provider_variables
 from relay.standing import Standing
 from relay.steer import Steer
 from relay.store import Cipher, Store, open_store
+from relay.submit import Submit
 from relay.sweep import Sweep
 from relay.tokens import Tokens
 from relay.webhooks.sender import Sender
@@ -56,10 +59,13 @@ class Relay:
     epoch: Epoch
     announcer: Announcer
     register: Register
+    submit: Submit
     steer: Steer
     poll: Poll
     deliver: Deliver
     sweep: Sweep
+    results: Results
+    news: News
 
 
 @asynccontextmanager
@@ -77,9 +83,11 @@ async def open_relay(settings: Settings, clock: Clock | None = None) -> AsyncIte
     egress = Egress(guard, user_agent=f"relay/{__version__}", proxy=settings.relay_egress_proxy, clock=clock)
     polls = Schedule(redis, "poll", clock, default_limits=POLL_LIMITS)
     deliveries = Schedule(redis, "deliver", clock, default_limits=DELIVERY_LIMITS)
+    news = News(redis, clock)
     try:
-        yield _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries)
+        yield _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries, news)
     finally:
+        await news.close()
         await polls.close()
         await deliveries.close()
         await egress.close()
@@ -97,12 +105,15 @@ def _build(
     egress: Egress,
     polls: Schedule,
     deliveries: Schedule,
+    news: News,
 ) -> Relay:
     tokens = Tokens(settings.secret_keys)
     epoch = Epoch(redis)
-    announcer = Announcer(store, deliveries, tokens, clock, settings.public_url)
+    announcer = Announcer(store, deliveries, news, tokens, clock, settings.public_url)
     desk = Desk(store, catalog, clock)
     standing = Standing(store, polls, announcer, desk, clock)
+    errands, turns = Errands(polls, standing, egress, clock), Turns(redis, clock)
+    register = Register(store, polls, catalog, guard, clock, settings.relay_job_deadline_seconds)
     sender = Sender(egress, clock, settings.public_url, settings.relay_delivery_timeout_seconds)
     return Relay(
         settings=settings,
@@ -117,7 +128,8 @@ def _build(
         deliveries=deliveries,
         epoch=epoch,
         announcer=announcer,
-        register=Register(store, polls, catalog, guard, clock, settings.relay_job_deadline_seconds),
+        register=register,
+        submit=Submit(register, store, catalog, errands, turns, clock),
         steer=Steer(store, polls, deliveries, announcer, catalog, clock),
         poll=Poll(store, polls, announcer, desk, standing, egress, clock),
         deliver=Deliver(
@@ -130,6 +142,8 @@ def _build(
             settings.relay_disable_after_hours,
         ),
         sweep=Sweep(store, polls, deliveries, epoch, announcer, catalog, clock, settings.relay_retention_days),
+        results=Results(store, catalog, errands, turns, clock),
+        news=news,
     )
 
 

@@ -67,21 +67,21 @@ def main(tethered: bool) -> None:
 @click.option("--no-demo", is_flag=True, help="Only run the parts.")
 def dev(folder: Path, exit_after_demo: bool, no_demo: bool) -> None:
     """Everything at once on this machine, with simulated providers and an inbox; one demo job for each provider."""
-    from rich.console import Console
-
     from relay import logs
     from relay.clock import Clock
+    from relay.dev.board import Terminal
     from relay.dev.home import moved_in
     from relay.dev.supervisor import Options, Supervisor
     from relay.settings import load
 
     settings = load()
     logs.configure("warning")
-    clock, console = Clock(), Console()
+    clock, console = Clock(), Terminal()
     options = Options(exits_after_demo=exit_after_demo, has_demo=not no_demo)
     with moved_in(folder, clock) as home:
         if home.number > 1:
-            console.print(f"another relay dev runs in {folder}: this one has its own parts, kept in {home.folder}")
+            said = f"another relay dev runs in {folder}: this one has its own parts, kept in {home.folder}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         sys.exit(asyncio.run(Supervisor(settings, home, options, console, clock).run()))
 
 
@@ -193,11 +193,14 @@ def list_providers() -> None:
     """Every provider that this relay knows."""
     from relay.providers.check import warnings_of
 
-    for definition in _catalog():
+    known = list(_catalog())
+    name_width, title_width = max(len(one.name) for one in known), max(len(one.title) for one in known)
+    for definition in known:
         ways = " or ".join("+".join(way.secrets) for way in definition.auth)
-        click.echo(f"{definition.name:<20} {definition.title:<24} {definition.base_url}  ({ways})")
+        row = f"{definition.name:<{name_width}}  {definition.title:<{title_width}}  {definition.base_url}  ({ways})"
+        click.echo(row)
         for warning in warnings_of(definition):
-            click.echo(f"{'':<20} ! {warning}")
+            click.echo(f"{'':<{name_width}}  ! {warning}")
 
 
 @providers.command("check")

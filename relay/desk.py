@@ -1,7 +1,7 @@
 """What a look needs to know of its job, read in bulk and kept in bounded caches, so that most looks touch no SQL."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from relay.domain.job import Job, JobStatus, Memo
 from relay.domain.pacing import ENDINGS_NEEDED, Pace
 from relay.providers.catalog import Catalog
 from relay.providers.definition import Definition
-from relay.providers.request import Target
+from relay.providers.request import Target, target_for
 from relay.schedule import Lease
 from relay.store import Store
 
@@ -47,6 +47,31 @@ class Sight:
         return urlsplit(base).netloc.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Docket:
+    """
+    One lease with what it takes. Without a sight the job `is_over`, or its credential cannot be found; a round, whose
+    id is its credential's, has none either.
+    """
+
+    lease: Lease
+    sight: Sight | None
+    is_over: bool
+
+    @property
+    def is_round(self) -> bool:
+        """True for the lease under which many jobs are asked for at once."""
+        return self.lease.id == self.lease.group
+
+
+@dataclass(slots=True)
+class _Kept:
+    credential: Credential
+    version: str
+    read_at: float
+    is_stale: bool = False
+
+
 class Desk:
     """Lays out what the leased jobs need; one for each process."""
 
@@ -55,32 +80,26 @@ class Desk:
         self._catalog = catalog
         self._clock = clock
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._credentials: dict[str, tuple[str, float, Credential]] = {}
+        self._credentials: dict[str, _Kept] = {}
         self._quantiles: dict[tuple[str, str], tuple[float, ...]] = {}
         self._pace_read_at: float | None = None
 
-    async def lay_out(self, leases: Sequence[Lease]) -> None:
-        """Reads what is not at hand for these leases: two queries at most, none when all is."""
-        unknown = [lease.id for lease in leases if lease.id not in self._jobs]
-        if unknown:
-            self._jobs.update(await self._store.load_jobs(unknown))
+    async def lay_out(self, leases: Sequence[Lease]) -> list[Docket]:
+        """What these leases need, read where it is not at hand: two queries at most, none when all is."""
         await self._refresh_credentials({lease.group: lease.version for lease in leases})
+        await self._load_jobs([lease.id for lease in leases if lease.id != lease.group])
+        return [Docket(lease, self._sight(lease.id, lease.memo), self._is_over(lease.id)) for lease in leases]
 
-    def sight(self, lease: Lease) -> Sight | None:
-        """The leased job with its credential, or None when there is nothing left to look at."""
-        job = self._jobs.get(lease.id)
-        if job is None or job.status is not JobStatus.PENDING:
-            return None
-        self._jobs.move_to_end(lease.id)
-        while len(self._jobs) > JOBS_KEPT_MAX:
-            self._jobs.popitem(last=False)
-        kept = self._credentials.get(job.credential_id)
-        if kept is None:
-            return None
-        credential = kept[2]
-        definition = self._catalog.get(job.provider)
-        target = _target(job, credential, definition) if definition else None
-        return Sight(job, Memo.parse(lease.memo), credential, definition, target)
+    async def sights(self, memos: Mapping[str, str]) -> list[Sight]:
+        """Those of the jobs that have not ended, with their memos; their credential is at hand."""
+        await self._load_jobs(memos)
+        told = (self._sight(job_id, memo) for job_id, memo in memos.items())
+        return [sight for sight in told if sight is not None]
+
+    def definition_of(self, credential_id: str) -> Definition | None:
+        """The definition of the provider that the credential belongs to; the credential is at hand."""
+        kept = self._credentials.get(credential_id)
+        return self._catalog.get(kept.credential.provider) if kept else None
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Drops jobs that have ended."""
@@ -88,8 +107,34 @@ class Desk:
             self._jobs.pop(job_id, None)
 
     def forget_credential(self, credential_id: str) -> None:
-        """Makes the next look read the credential again."""
-        self._credentials.pop(credential_id, None)
+        """Makes the next lease read the credential again; what is on its way goes on with what there is."""
+        kept = self._credentials.get(credential_id)
+        if kept is not None:
+            kept.is_stale = True
+
+    def _is_over(self, job_id: str) -> bool:
+        job = self._jobs.get(job_id)
+        return job is None or job.status is not JobStatus.PENDING
+
+    def _sight(self, job_id: str, memo: str) -> Sight | None:
+        job = self._jobs.get(job_id)
+        kept = self._credentials.get(job.credential_id) if job else None
+        if job is None or kept is None or job.status is not JobStatus.PENDING:
+            return None
+        definition = self._catalog.get(job.provider)
+        target = target_for(definition, kept.credential, job) if definition else None
+        return Sight(job, Memo.parse(memo), kept.credential, definition, target)
+
+    async def _load_jobs(self, job_ids: Collection[str]) -> None:
+        unknown = [job_id for job_id in job_ids if job_id not in self._jobs]
+        if unknown:
+            self._jobs.update(await self._store.load_jobs(unknown))
+        for job_id in job_ids:
+            if job_id in self._jobs:
+                self._jobs.move_to_end(job_id)
+        # Never what was just asked for, and whoever asked reads it before anybody else can: absent means ended.
+        while len(self._jobs) > max(JOBS_KEPT_MAX, len(job_ids)):
+            self._jobs.popitem(last=False)
 
     def pace_of(self, sight: Sight) -> tuple[Pace, tuple[float, ...]]:
         """The provider's manners and what was learned of jobs of this kind."""
@@ -112,15 +157,16 @@ class Desk:
             credential_id
             for credential_id, version in versions.items()
             if (kept := self._credentials.get(credential_id)) is None
-            or kept[0] != version
-            or now - kept[1] > CREDENTIAL_SECONDS_MAX
+            or kept.is_stale
+            or kept.version != version
+            or now - kept.read_at > CREDENTIAL_SECONDS_MAX
         ]
         if not stale:
             return
         loaded = await self._store.load_credentials(stale)
         for credential_id in stale:
             if credential_id in loaded:
-                self._credentials[credential_id] = (versions[credential_id], now, loaded[credential_id])
+                self._credentials[credential_id] = _Kept(loaded[credential_id], versions[credential_id], now)
             else:
                 self._credentials.pop(credential_id, None)
 
@@ -131,13 +177,3 @@ def spread(durations: Sequence[float]) -> tuple[float, ...]:
     last = len(ordered) - 1
     steps = min(QUANTILES, last)
     return tuple(ordered[round(last * index / steps)] for index in range(steps + 1)) if steps else tuple(ordered)
-
-
-def _target(job: Job, credential: Credential, definition: Definition) -> Target:
-    return Target(
-        definition=definition,
-        base_url=credential.base_url,
-        secrets=credential.secrets,
-        params={**credential.params, **job.params},
-        provider_job_id=job.provider_job_id,
-    )

@@ -1,7 +1,7 @@
 """Write a provider's job down, due at once, or say everything that is wrong with the request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import Fault, Invalid, Refused, Unreachable
-from relay.domain.job import Job, JobStatus, deadline
+from relay.domain.job import Job, JobStatus, deadline, tracking_of
 from relay.domain.moments import to_ms
 from relay.domain.subscription import (
     JOB_EVENTS,
@@ -21,7 +21,7 @@ from relay.domain.subscription import (
 )
 from relay.egress import Guard
 from relay.providers.catalog import Catalog
-from relay.providers.check import check_credential, check_job, warnings_of
+from relay.providers.check import check_credential, check_job, check_params, warnings_of
 from relay.providers.definition import Definition
 from relay.schedule import Item, Schedule
 from relay.standing import budget
@@ -36,7 +36,11 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a caller asked for; None where a field was absent or of the wrong shape."""
+    """
+    What a caller asked for; None where a field was absent or of the wrong shape.
+
+    `submit` is the provider's own create body, for a job that has no `provider_job_id` yet.
+    """
 
     provider: str | None
     provider_job_id: str | None
@@ -46,6 +50,7 @@ class JobRequest:
     deadline_seconds: float | None = None
     callback_url: str | None = None
     callback_secret: str | None = field(default=None, repr=False)
+    submit: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 class Register:
@@ -85,8 +90,24 @@ class Register:
                 registrations.append(prepared)
         written = iter(await self._store.register_jobs(registrations) if registrations else [])
         told = [next(written) if answer is None else answer for answer in answers]
-        await self._schedule_new([one for one in told if not isinstance(one, Refused)], usable)
+        new = [one[0] for one in told if not isinstance(one, Refused) and one[1]]
+        await self.schedule(new, {one.id: one for known in usable.values() for one in known})
         return told
+
+    async def submission(
+        self, tenant: str, request: JobRequest, mark: str | None
+    ) -> tuple[Registration, Credential] | Refused:
+        """
+        The job that `request.submit` asks for, not yet written down, and the credential to ask with.
+
+        `mark` is what the same call would have again; None: a call that is made twice asks twice.
+        """
+        usable = await self._usable(tenant, [request])
+        prepared = self._prepare(tenant, request, usable)
+        credential = self._credential(request, usable)
+        if isinstance(prepared, Refused) or not isinstance(credential, Credential):
+            return prepared if isinstance(prepared, Refused) else _invalid([])
+        return replace(prepared, job=replace(prepared.job, submission=mark)), credential
 
     async def faults(self, tenant: str, request: JobRequest) -> list[Fault]:
         """Everything wrong with the parts that are there; absent parts are skipped."""
@@ -119,18 +140,20 @@ class Register:
         faults = self._faults(request, usable)
         credential = self._credential(request, usable)
         definition = self._catalog.get(request.provider or "")
-        if faults or not isinstance(credential, Credential) or definition is None or request.provider_job_id is None:
-            return Invalid("invalid_request", "The request has faults; each is named.", faults)
+        is_nameless = request.provider_job_id is None and request.submit is None
+        if faults or not isinstance(credential, Credential) or definition is None or is_nameless:
+            return _invalid(faults)
         now = self._clock.now()
+        provider_job_id = request.provider_job_id
         job = Job(
             id=self._clock.new_id("job"),
             tenant=tenant,
             provider=definition.name,
             credential_id=credential.id,
-            provider_job_id=request.provider_job_id,
+            provider_job_id=provider_job_id,
             params=dict(request.params),
             metadata=dict(request.metadata),
-            status=JobStatus.PENDING,
+            status=JobStatus.PENDING if provider_job_id else JobStatus.SUBMITTING,
             provider_status=None,
             created_at=now,
             started_at=None,
@@ -140,7 +163,7 @@ class Register:
             result=None,
             error=None,
             warnings=tuple(warnings_of(definition)),
-            tracking=f"{credential.id}/{request.provider_job_id}",
+            tracking=tracking_of(credential.id, provider_job_id) if provider_job_id else None,
         )
         return Registration(job, self._callback(job, request) if request.callback_url else None)
 
@@ -152,8 +175,7 @@ class Register:
             if definition is None:
                 faults.append(self._unknown(request.provider))
         if definition is not None:
-            if request.provider_job_id is not None:
-                faults += check_job(definition, request.provider_job_id, request.params)
+            faults += _faults_of_content(definition, request)
             credential = self._credential(request, usable)
             if isinstance(credential, Fault):
                 faults.append(credential)
@@ -210,17 +232,41 @@ class Register:
             updated_at=now,
         )
 
-    async def _schedule_new(self, told: Sequence[tuple[Job, bool]], usable: Mapping[str, list[Credential]]) -> None:
-        new = [job for job, is_new in told if is_new]
-        if not new:
+    async def schedule(
+        self, jobs: Sequence[Job], credentials: Mapping[str, Credential], delay_seconds: float = 0.0
+    ) -> None:
+        """Makes jobs that are written down due after so long, under the limits of their credentials."""
+        if not jobs:
             return
-        credentials = {one.id: one for known in usable.values() for one in known}
+        delay_ms = round(delay_seconds * 1000)
         try:
-            for credential_id in {job.credential_id for job in new}:
+            for credential_id in {job.credential_id for job in jobs}:
                 credential = credentials[credential_id]
                 limits = budget(credential, self._catalog.get(credential.provider))
                 await self._schedule.limit(credential_id, limits, str(to_ms(credential.updated_at)))
-            await self._schedule.put([Item(job.credential_id, job.id) for job in new])
+            await self._schedule.put([Item(job.credential_id, job.id, delay_ms) for job in jobs])
         except Unreachable as error:
             # The jobs are written down, which is the promise; the sweep makes them due once Redis is back.
-            log.warning("jobs_not_scheduled", count=len(new), reason=str(error))
+            log.warning("jobs_not_scheduled", count=len(jobs), reason=str(error))
+
+
+def _faults_of_content(definition: Definition, request: JobRequest) -> list[Fault]:
+    """What is wrong with the id and the params of a job, or with asking its provider for one."""
+    faults = []
+    if request.provider_job_id is not None:
+        faults += check_job(definition, request.provider_job_id, request.params)
+    elif request.submit is not None:
+        faults += check_params(definition, request.params)
+    if request.submit is None:
+        return faults
+    if request.provider_job_id is not None:
+        detail = "give the id of a job that exists, or `submit` to have one made, not both"
+        faults.append(Fault("/submit", detail, "conflict"))
+    if definition.submit is None:
+        detail = f"jobs of {definition.title} cannot be submitted through the relay: start them there, and give the id"
+        faults.append(Fault("/submit", detail, "not_supported"))
+    return faults
+
+
+def _invalid(faults: Sequence[Fault]) -> Invalid:
+    return Invalid("invalid_request", "The request has faults; each is named.", faults)

@@ -40,12 +40,12 @@ class Settings(BaseSettings):
     relay_egress_proxy: str | None = None
     relay_delivery_timeout_seconds: float = Field(15.0, gt=0, le=300)
     relay_retry_schedule: Seconds = RETRY_SCHEDULE_SECONDS
-    relay_disable_after_hours: float = Field(120.0, gt=0)
-    relay_job_deadline_seconds: float = Field(86_400.0, ge=1)
-    relay_retention_days: float = Field(30.0, gt=0)
-    relay_max_body_bytes: int = Field(1_048_576, ge=1024)
+    relay_disable_after_hours: float = Field(120.0, gt=0, le=87_600)
+    relay_job_deadline_seconds: float = Field(86_400.0, ge=1, le=31_536_000)
+    relay_retention_days: float = Field(30.0, gt=0, le=36_500)
+    relay_max_body_bytes: int = Field(1_048_576, ge=1024, le=1_073_741_824)
     relay_providers_dir: str | None = None
-    relay_shutdown_seconds: float = Field(20.0, ge=0)
+    relay_shutdown_seconds: float = Field(20.0, ge=0, le=3600)
     relay_metrics_token: SecretStr | None = None
 
     @classmethod

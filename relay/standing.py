@@ -8,24 +8,33 @@ from datetime import datetime
 import structlog
 
 from relay.announce import Announcer
+from relay.breakers import Breakers
 from relay.clock import Clock
+from relay.curiosities import Curiosities
 from relay.desk import Desk, Sight
-from relay.domain.backoff import after_faults
-from relay.domain.credential import PAUSED, PROBE_SECONDS, Credential, CredentialStatus, Verdict, judge
+from relay.domain.credential import (
+    GOOD,
+    PAUSED,
+    PROBE_SECONDS,
+    UNRESOLVED_SECONDS,
+    Credential,
+    CredentialStatus,
+    Verdict,
+    judge,
+)
 from relay.domain.errors import Unreachable
-from relay.domain.moments import rfc3339, seconds_after
+from relay.domain.moments import rfc3339, seconds_after, to_ms
 from relay.domain.observation import Observation, Outcome
 from relay.providers.definition import Definition
-from relay.schedule import Limits, Schedule
+from relay.schedule import Limits, Noticeboard, Schedule
 from relay.store import BusyCredential, Store
 
 log = structlog.get_logger(__name__)
 
-BREAKER_FAULTS = 5  # in a row, at one host
-BREAKER_SECONDS_FIRST = 5.0
-BREAKER_SECONDS_MAX = 60.0
-GOOD = frozenset({Outcome.PENDING, Outcome.UNKNOWN, Outcome.COMPLETED, Outcome.FAILED, Outcome.NOT_FOUND})
+CONCURRENCY_DEFAULT = 10
 PROBING = Limits(interval_ms=round(PROBE_SECONDS * 1000), burst=1, concurrency=1)
+NOTICE_SECONDS = 3600.0  # one job after the other may fail for want of payment; its owner is told once in so long
+UNRESOLVED_KEPT_SECONDS = 3 * PROBE_SECONDS  # without another failed lookup in so long, the count begins anew
 
 
 def budget(credential: Credential | BusyCredential, definition: Definition | None) -> Limits:
@@ -34,75 +43,125 @@ def budget(credential: Credential | BusyCredential, definition: Definition | Non
         return PROBING
     defaults = definition.budget if definition else None
     rate = credential.max_requests_per_second or (defaults.max_requests_per_second if defaults else None)
-    concurrency = credential.max_concurrency or (defaults.max_concurrency if defaults else None) or 10
+    concurrency = credential.max_concurrency or (defaults.max_concurrency if defaults else CONCURRENCY_DEFAULT)
     return Limits.per_second(rate, concurrency) if rate else Limits(concurrency=concurrency)
 
 
 @dataclass(slots=True)
-class _Breaker:
-    faults: int = 0
-    opens_at: float = 0.0
+class _Throttle:
+    """What this process knows of a credential that its provider throttles."""
+
+    in_a_row: int = 0
+    held_at: datetime | None = None
+    held_until: float = 0.0  # monotonic
+    heeded: Observation | None = None
 
 
 class Standing:
     """Learns from every observation; one for each process, what matters to all is in the store and the schedule."""
 
-    def __init__(self, store: Store, schedule: Schedule, announcer: Announcer, desk: Desk, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        schedule: Schedule,
+        announcer: Announcer,
+        desk: Desk,
+        noticeboard: Noticeboard,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._schedule = schedule
         self._announcer = announcer
         self._desk = desk
+        self._noticeboard = noticeboard
         self._clock = clock
-        self._breakers: defaultdict[str, _Breaker] = defaultdict(_Breaker)
-        self._throttles: defaultdict[str, int] = defaultdict(int)
+        self._breakers = Breakers(clock)
+        self._curiosities = Curiosities(noticeboard)
+        self._throttles: defaultdict[str, _Throttle] = defaultdict(_Throttle)
+        self._unresolved: set[str] = set()
+
+    def wait_seconds(self, sight: Sight) -> float:
+        """Seconds until its provider may be asked about the job; 0: now, which then counts as the breaker's trial."""
+        return self.hold_seconds(sight.credential) or self._breakers.wait_seconds(sight.host)
 
     def breaker_wait(self, host: str) -> float:
-        """Seconds until the host may be asked again; 0 when it may be asked now, which then counts as the probe."""
-        breaker = self._breakers.get(host)
-        if breaker is None or breaker.faults < BREAKER_FAULTS:
+        """The same for a host alone."""
+        return self._breakers.wait_seconds(host)
+
+    def hold_seconds(self, credential: Credential) -> float:
+        """What is left of a hold that this process knows of: for what was leased before all workers knew."""
+        throttle = self._throttles.get(credential.id)
+        if throttle is None or throttle.held_at is None:
             return 0.0
-        now = self._clock.monotonic()
-        if now >= breaker.opens_at:
-            breaker.opens_at = now + BREAKER_SECONDS_FIRST
-            return 0.0
-        return breaker.opens_at - now + self._clock.dice()
+        if credential.status is CredentialStatus.ACTIVE and credential.updated_at > throttle.held_at:
+            return 0.0  # its owner has made it active again
+        return max(0.0, throttle.held_until - self._clock.monotonic())
+
+    async def hold(self, sight: Sight, observation: Observation) -> None:
+        """Holds a throttled credential at once and for all workers; the status in the database can wait for `learn`."""
+        throttle = self._throttles[sight.credential.id]
+        is_held = self.hold_seconds(sight.credential) > 0
+        # Of answers to requests that were on their way together only the first one counts.
+        if throttle.heeded is observation or (is_held and observation.retry_after_seconds is None):
+            return
+        verdict = judge(observation, throttle.in_a_row, self._clock.dice())
+        if verdict is None:
+            return
+        throttle.heeded = observation
+        throttle.in_a_row += not is_held
+        throttle.held_at = self._clock.now()
+        throttle.held_until = max(throttle.held_until, self._clock.monotonic() + verdict.hold_seconds)
+        try:
+            await self._schedule.hold(sight.credential.id, round(verdict.hold_seconds * 1000))
+        except Unreachable as error:
+            log.warning("hold_not_shared", credential=sight.credential.id, reason=str(error))
 
     async def learn(self, looks: Sequence[tuple[Sight, Observation]]) -> None:
         """Takes in what the looks said of hosts and credentials; one verdict per credential and batch."""
         verdicts: dict[str, tuple[Sight, Verdict]] = {}
         good: dict[str, Sight] = {}
         for sight, observation in looks:
-            self._note_host(sight.host, observation)
-            verdict = judge(observation, self._throttles[sight.credential.id], self._clock.dice())
+            verdict = await self._judged(sight, observation)
             if verdict is not None:
                 verdicts[sight.credential.id] = (sight, verdict)
             elif observation.outcome in GOOD:
                 good[sight.credential.id] = sight
+            if observation.outcome is Outcome.UNKNOWN:
+                await self._curiosities.note(sight, observation)
             if observation.pauses and verdict is None:
                 await self._notice(sight, observation)
         for sight, verdict in verdicts.values():
-            await self._apply(sight, verdict)
+            await self._apply(sight.credential, verdict)
         for credential_id, sight in good.items():
             if credential_id not in verdicts:
                 await self._clear(sight)
 
-    def _note_host(self, host: str, observation: Observation) -> None:
-        if observation.outcome is not Outcome.TRANSIENT:
-            self._breakers.pop(host, None)
-            return
-        breaker = self._breakers[host]
-        breaker.faults += 1
-        if breaker.faults >= BREAKER_FAULTS:
-            wait = after_faults(
-                breaker.faults - BREAKER_FAULTS + 1, BREAKER_SECONDS_FIRST, self._clock.dice(), BREAKER_SECONDS_MAX
-            )
-            breaker.opens_at = self._clock.monotonic() + wait
+    async def _judged(self, sight: Sight, observation: Observation) -> Verdict | None:
+        self._breakers.note(sight.host, is_fault=observation.outcome is Outcome.TRANSIENT)
+        if observation.is_unresolved:
+            return await self._unresolved_for_long(sight)
+        if sight.host in self._unresolved:
+            self._unresolved.discard(sight.host)
+            await self._noticeboard.forget_since(f"unresolved:{sight.host}")
+        if observation.outcome is Outcome.THROTTLED:
+            await self.hold(sight, observation)
+            return Verdict(CredentialStatus.THROTTLED, observation.detail, self.hold_seconds(sight.credential))
+        return judge(observation, 0, self._clock.dice())
 
-    async def _apply(self, sight: Sight, verdict: Verdict) -> None:
-        credential = sight.credential
+    async def _unresolved_for_long(self, sight: Sight) -> Verdict | None:
+        """A provider whose name is gone is no reason to fail a job: its owner may know where it has moved."""
+        now_ms = to_ms(self._clock.now())
+        self._unresolved.add(sight.host)
+        since_ms = await self._noticeboard.since_ms(f"unresolved:{sight.host}", now_ms, UNRESOLVED_KEPT_SECONDS)
+        if now_ms - since_ms < UNRESOLVED_SECONDS * 1000:
+            return None
+        hours = (now_ms - since_ms) // 3_600_000
+        return Verdict(
+            CredentialStatus.UNREACHABLE, f"the name of the provider's host has had no address for {hours} hours"
+        )
+
+    async def _apply(self, credential: Credential, verdict: Verdict) -> None:
         if verdict.status is CredentialStatus.THROTTLED:
-            self._throttles[credential.id] += 1
-            await self._schedule.hold(credential.id, round(verdict.hold_seconds * 1000))
             if credential.status is CredentialStatus.ACTIVE:
                 until = seconds_after(self._clock.now(), verdict.hold_seconds)
                 await self._mark(credential, verdict, until, announces=False)
@@ -118,12 +177,17 @@ class Standing:
 
     async def _clear(self, sight: Sight) -> None:
         credential = sight.credential
+        if self.hold_seconds(credential) > 0:
+            return  # the good answer was on its way before the hold
         self._throttles.pop(credential.id, None)
-        if credential.status is CredentialStatus.ACTIVE:
+        is_held = credential.throttled_until is not None and credential.throttled_until > self._clock.now()
+        if credential.status is CredentialStatus.ACTIVE or is_held:
             return
-        announces = credential.is_paused
         verdict = Verdict(CredentialStatus.ACTIVE, "")
-        if await self._mark(credential, verdict, None, announces=announces) and announces:
+        if not credential.is_paused:
+            await self._mark(credential, verdict, None, announces=False)
+            return
+        if await self._mark(credential, verdict, None, announces=True):
             log.info("credential_resumed", credential=credential.id)
         restored = replace(credential, status=CredentialStatus.ACTIVE)
         await self._schedule.limit(credential.id, budget(restored, sight.definition), self._clock.new_id("req"))
@@ -155,12 +219,15 @@ class Standing:
     async def _notice(self, sight: Sight, observation: Observation) -> None:
         """A job that failed for want of payment says something about the account, though looks still work."""
         status = CredentialStatus(observation.pauses or "payment_required")
-        data = credential_data(sight.credential, status, observation.detail, self._clock.now())
-        entry = await self._announcer.operational(sight.credential.tenant, "credential.paused", data)
+        credential = sight.credential
         try:
+            if not await self._noticeboard.is_first(f"notice:{credential.id}:{status}", NOTICE_SECONDS):
+                return
+            data = credential_data(credential, status, observation.detail, self._clock.now())
+            entry = await self._announcer.operational(credential.tenant, "credential.paused", data)
             await self._store.add_announcement(entry)
         except Unreachable as error:
-            log.warning("notice_not_written", credential=sight.credential.id, reason=str(error))
+            log.warning("notice_not_written", credential=credential.id, reason=str(error))
             return
         await self._announcer.put([entry])
 

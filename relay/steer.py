@@ -76,13 +76,14 @@ class Steer:
         return await self._store.remove_credential(tenant, credential_id)
 
     async def cancel_job(self, tenant: str, job_id: str) -> Job | None:
-        """Stops tracking; a job that has already ended is given back as it is. None: no such job."""
+        """Stops tracking; of a job that has ended, the public link is revoked. None: no such job."""
         job = await self._store.cancel_job(tenant, job_id, self._clock.now())
         if job is not None:
             try:
                 await self._polls.drop(job.credential_id, [job.id])
             except Unreachable as error:
                 log.warning("job_not_unscheduled", job=job.id, reason=str(error))
+            await self._announcer.news.tell([job.id])
         return job
 
     async def refresh_job(self, tenant: str, job_id: str) -> Job | None:

@@ -14,12 +14,12 @@ from relay.domain.errors import Unreachable
 LeaseT = TypeVar("LeaseT")
 OutcomeT = TypeVar("OutcomeT")
 
-FLUSH_SECONDS = 0.05  # an outcome waits no longer for others to share its transaction
+FLUSH_SECONDS = 0.05  # between flushes, unless one is full: the first outcome in a while goes at once, others share
 FLUSH_COUNT = 100
 BATCH_MAX = 1000
 UNFLUSHED_MAX = 2000  # beyond this nothing new is begun: the database is behind, or away
 RENEW_SECONDS = 2.0
-REFILL_SECONDS = 0.01  # when all slots were taken: so long free ones gather, for a lease of many costs what one costs
+REFILL_SECONDS = 0.02  # when all slots were taken: so long free ones gather, for a lease of many costs what one costs
 BACKOFF_MIN_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 2.0
 LAST_FLUSH_SECONDS = 1.0
@@ -196,12 +196,15 @@ class Stream(Generic[LeaseT, OutcomeT]):
             self._tell_news()
 
     async def _flush_as_they_come(self) -> None:
+        next_flush = self._clock.monotonic()
         while not (self._is_closing and not self._outcomes):
             await self._some_unflushed.wait()
-            if not self._is_closing:
+            early_by = next_flush - self._clock.monotonic()
+            if early_by > 0 and not self._is_closing:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(FLUSH_SECONDS):
+                    async with asyncio.timeout(early_by):
                         await self._batch_is_full.wait()
+            next_flush = self._clock.monotonic() + FLUSH_SECONDS
             batch = self._outcomes[:BATCH_MAX]
             await self._flush_batch([outcome for _, outcome in batch])
             self._forget(batch)

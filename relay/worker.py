@@ -189,8 +189,10 @@ def _take_signals(house: House) -> None:
         ends = clock.monotonic() + house.relay.settings.relay_shutdown_seconds
         while any(house.running.values()) and clock.monotonic() < ends:
             await clock.sleep(0.05)
-        if main is not None:
+        # redis-py can swallow a cancellation that meets one of its own timeouts.
+        while main is not None and not main.done():
             main.cancel()
+            await clock.sleep(0.05)
 
     def on_signal() -> None:
         if house.stopping.is_set():
@@ -256,16 +258,22 @@ def run() -> None:
     settings = load(needs_secret_key=True)
     configure(settings.log_level)
     while True:
+        worker_context: dict[str, Any] = {}
         try:
-            asyncio.run(_run_once(settings))
+            asyncio.run(_run_once(settings, worker_context))
             return
         except (RedisError, OSError, Unreachable) as error:
+            house: House | None = worker_context.get("house")
+            if house is not None and house.stopping.is_set():
+                return
             log.warning("worker_restarts", reason=str(error), in_seconds=RESTART_SECONDS)
             asyncio.run(Clock().sleep(RESTART_SECONDS))
 
 
-async def _run_once(settings: Settings) -> None:
-    worker = Worker(**worker_settings(settings))
+async def _run_once(settings: Settings, context: dict[str, Any]) -> None:
+    told = worker_settings(settings)
+    context |= told["ctx"]
+    worker = Worker(**{**told, "ctx": context})
     try:
         await worker.async_run()
     except asyncio.CancelledError:

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
-from tests.receivers import Call, Receiver, Wire
+from tests.receivers import Behaviour, Call, Receiver, Wire
 
 HUAWEI_PROJECT = "3f0924078d1b471c884a5383d4dec9fa"
 HUAWEI_TOKEN = "MIIF-an-iam-token-of-the-stub"
@@ -32,6 +34,14 @@ ROUTES = {
 }
 CAMB_RESULT = re.compile(r"/apis/(?P<kind>tts|dub)-result/(?P<run>\d+)\?output_type=file_url")
 
+CREATES = {
+    "huawei_metastudio": re.compile(rf"/v1/{HUAWEI_PROJECT}/ttsc/async-jobs"),
+    "playai": re.compile(r"/api/v1/tts"),
+    "fishspeech": re.compile(r"/api/open/v1/speech/tts/jobs"),
+    "camb": re.compile(r"/apis/(tts|dub)"),
+    "vocu": re.compile(r"/api/tts/generate"),
+}
+
 Said = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
 
 
@@ -39,25 +49,49 @@ Said = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
 class Providers:
     """
     Answers looks from scripts: `scripts[provider_job_id]` is a list of (status, body[, headers]), the last one for
-    ever; a str body goes out as it is, anything else as JSON. Without a script the job is unknown.
+    ever; a str body goes out as it is, anything else as JSON, and a function is asked for what to say each time.
+    Without a script the job is unknown.
+
+    A create call makes a job with an id of the provider's kind, or does what comes first in `on_create`.
     """
 
-    scripts: dict[str, list[Said]] = field(default_factory=dict)
+    scripts: dict[str, list[Said | Callable[[], Said]]] = field(default_factory=dict)
     looks: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    creates: list[tuple[str, Any]] = field(default_factory=list)
+    on_create: list[Said | Behaviour] = field(default_factory=list)
+    on_look: Behaviour | None = None
+    fetches: int = 0
+    _serial: Any = field(default_factory=lambda: count(1))
 
     async def __call__(self, call: Call, wire: Wire) -> None:
         """The behaviour of a `Receiver`."""
         if result := CAMB_RESULT.fullmatch(call.target):
+            self.fetches += 1
             is_known = call.header("x-api-key") == CAMB_KEY
             link = f"https://cdn.camb.example/{result['kind']}/{result['run']}.flac"
             await self._say(wire, (200, {"output_url": link}) if is_known else (401, {"detail": "no"}))
             return
+        for provider, route in CREATES.items():
+            if call.method == "POST" and route.fullmatch(call.target):
+                await self._create(provider, call, wire)
+                return
         for provider, route in ROUTES.items():
             if match := route.fullmatch(call.target):
                 await self._look(provider, match["job"], call, wire)
                 return
         await self._say(wire, (404, "no such page"))
+
+    async def _create(self, provider: str, call: Call, wire: Wire) -> None:
+        self.creates.append((provider, json.loads(call.body)))
+        if not is_signed_in(provider, call):
+            await self._say(wire, REFUSALS[provider])
+            return
+        told = self.on_create.pop(0) if self.on_create else CREATED[provider](next(self._serial))
+        if callable(told):
+            await told(call, wire)
+        else:
+            await self._say(wire, told)
 
     async def _look(self, provider: str, job: str, call: Call, wire: Wire) -> None:
         self.looks.append((provider, job))
@@ -65,11 +99,15 @@ class Providers:
             self.refused.append(provider)
             await self._say(wire, REFUSALS[provider])
             return
+        if self.on_look is not None:
+            await self.on_look(call, wire)
+            return
         script = self.scripts.get(job)
         if script is None:
             await self._say(wire, UNKNOWN[provider])
             return
-        await self._say(wire, script.pop(0) if len(script) > 1 else script[0])
+        told = script.pop(0) if len(script) > 1 else script[0]
+        await self._say(wire, told() if callable(told) else told)
 
     async def _say(self, wire: Wire, said: Said) -> None:
         status, body, *more = said
@@ -106,6 +144,24 @@ UNKNOWN: dict[str, Said] = {
     "camb": (404, {"detail": "Not found"}),
     "vocu": (404, {"status": 404, "code": "GENERATE_NOT_FOUND", "message": "Generation record not found."}),
 }
+
+
+CREATED: dict[str, Callable[[int], Said]] = {
+    "huawei_metastudio": lambda number: (200, {"job_id": hex_id(number)}),
+    "playai": lambda number: (201, {"id": uuid_id(number), "output": {"status": "IN_PROGRESS"}}),
+    "fishspeech": lambda number: (202, {"id": f"task_{number}", "status": "queued"}),
+    "camb": lambda number: (200, {"task_id": f"c-{number}"}),
+    "vocu": lambda number: (200, {"status": 200, "message": "OK", "data": {"id": uuid_id(number)}}),
+}
+
+
+def minted(path: str, lifetime_seconds: int | None) -> str:
+    """A link as an object store signs it at this moment; for None one that says nothing of its end."""
+    now = datetime.now(UTC)
+    if lifetime_seconds is None:
+        return f"https://files.example/{path}?minted={now.timestamp():.6f}"
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    return f"https://files.example/{path}?X-Amz-Date={stamp}&X-Amz-Expires={lifetime_seconds}&n={now.timestamp():.6f}"
 
 
 def stub(providers: Providers) -> Receiver:

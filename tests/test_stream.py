@@ -148,16 +148,36 @@ async def test_slow_work_does_not_hold_up_the_rest() -> None:
     await running
 
 
-async def test_outcomes_share_a_batch_but_wait_for_none_long() -> None:
+async def test_outcomes_that_come_together_share_a_batch() -> None:
     station = Station(waiting=1000, in_flight_max=1000)
     await station.run_until(lambda: len(station.flushed) == 1000)
     assert len(station.batches) <= 20
-    station = Station(waiting=1)
+
+
+async def test_outcomes_that_come_one_by_one_are_flushed_no_more_often_than_allowed() -> None:
+    station = Station(waiting=10**6, in_flight_max=1)
+    began = time.monotonic()
+    await station.run_until(lambda: len(station.batches) >= 5)
+    assert len(station.batches) <= (time.monotonic() - began) / FLUSH_SECONDS + 2
+
+
+async def test_the_first_outcome_in_a_while_is_flushed_at_once() -> None:
+    waits = []
+    station = Station()
     running = asyncio.create_task(station.stream.run(LONG_SECONDS, station.stopping))
-    await until(lambda: not station.waiting)
-    before = time.monotonic()
-    await until(lambda: station.flushed == [0])
-    assert time.monotonic() - before < FLUSH_SECONDS + 1
+
+    async def note_end(_number: int) -> None:
+        waits.append(-time.monotonic())
+
+    async def note_flush(_outcomes: list[int]) -> None:
+        waits[-1] += time.monotonic()
+
+    station.at_work, station.at_flush = note_end, note_flush
+    for number in range(10):
+        await asyncio.sleep(FLUSH_SECONDS)  # a while
+        station.add(number)
+        await until(lambda number=number: len(station.flushed) == number + 1)
+    assert sorted(waits)[5] < FLUSH_SECONDS / 2
     station.stopping.set()
     await running
 

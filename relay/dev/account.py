@@ -115,5 +115,5 @@ def invented_params(definition: Definition, names: tuple[str, ...]) -> dict[str,
 def _value(param: Param) -> str | None:
     if param.choices:
         return next(iter(param.choices))
-    known = [param.default] if param.default is not None else []
+    known = [value for value in (param.default, param.example) if value is not None]
     return next((value for value in [*known, *VALUES] if param.pattern.fullmatch(value)), None)

@@ -1,5 +1,7 @@
 """What `relay dev` shows: the demo as it runs, and what there is to try afterwards."""
 
+import os
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,21 @@ from relay.dev.demo import Track
 STATUS_STYLES = {"pending": "yellow", "completed": "green", "failed": "red", "expired": "red", "cancelled": "red"}
 TITLES = ("provider", "job", "state", "polls", "delivery", "signature")
 REDRAWS_PER_SECOND = 8
+
+
+class NobodyReads(Exception):
+    """Standard output leads nowhere any more."""
+
+
+class Terminal(Console):
+    """Where `relay dev` speaks. Raises NobodyReads when it cannot: rich would exit on the spot."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes it once more at its end
+        os.close(nowhere)
+        raise NobodyReads
 
 
 class Board:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from relay.clock import Clock
 from relay.domain.errors import BadSettings
@@ -40,7 +41,7 @@ class Home:
     @property
     def database_url(self) -> str:
         """SQLite, by its absolute path."""
-        return f"sqlite:///{self.folder / 'relay.db'}"
+        return f"sqlite:///{quote(str(self.folder / 'relay.db'))}"
 
 
 @contextlib.contextmanager

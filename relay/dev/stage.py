@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from relay.clock import Clock
 from relay.dev.account import Account, new_job_id
@@ -104,7 +105,7 @@ class Stage:
         now = clock.now()
         working = [sample for sample in samples if _is_truly_pending(definition, sample, now)]
         self._pending = working or self._all("look", Outcome.PENDING)
-        self._calls = [(kind, call, _pattern(call.path)) for kind, call in calls.items() if call is not None]
+        self._calls = [(kind, call, _Form(call)) for kind, call in calls.items() if call is not None]
 
     def answer(self, request: Outgoing, path: str) -> Reply:
         """
@@ -112,20 +113,20 @@ class Stage:
         names are in lower case.
         """
         found = [
-            (kind, match)
-            for kind, call, pattern in self._calls
+            (kind, places)
+            for kind, call, form in self._calls
             if call.method == request.method
-            and (match := pattern.fullmatch(path))
-            and all(_may_be(self._definition, name, value) for name, value in match.groupdict().items())
+            and (places := form.places(path, request.url)) is not None
+            and all(_may_be(self._definition, name, value) for name, value in places.items())
         ]
         if not found:
             return _plain(404, f"{self._definition.title} has no {request.method} {path}")
         if not self._is_signed_in(request):
             return self._refusal(Outcome.AUTH)
         # A place takes any word: `/jobs/{id}` fits `/jobs/list` too.
-        kind, match = next((one for one in found if one[0] != "look"), found[0])
+        kind, places = next((one for one in found if one[0] != "look"), found[0])
         if kind == "look":
-            return self._look(match["provider_job_id"])
+            return self._look(places.get("provider_job_id", ""))
         if kind == "list":
             return self._list(request)
         return self._submit() if kind == "submit" else self._played(self._pick("fetch", "fetched"))
@@ -248,13 +249,32 @@ def _is_later_page(listing: ListCall, url: str) -> bool:
     return any(re.search(rf"[?&]{re.escape(name)}=0*[1-9]", url) for name in names)
 
 
-def _pattern(path: Template) -> re.Pattern[str]:
-    """The path as a regular expression with a group for each place."""
+class _Form:
+    """What requests of one call look like."""
+
+    def __init__(self, call: Call) -> None:
+        self._path = _pattern(call.path, "[^/]+")
+        self._query = {name: _pattern(template, ".+") for name, template in call.query.items()}
+
+    def places(self, path: str, url: str) -> dict[str, str] | None:
+        """What stands in the places of the path and the query; None for another call's path."""
+        match = self._path.fullmatch(path)
+        if match is None:
+            return None
+        places = match.groupdict()
+        for name, value in parse_qsl(urlsplit(url).query):
+            told = self._query[name].fullmatch(value) if name in self._query else None
+            places |= told.groupdict() if told else {}
+        return places
+
+
+def _pattern(template: Template, value: str) -> re.Pattern[str]:
+    """The template as a regular expression, each place a group of `value`."""
     pieces, last = [], 0
-    for place in PLACE.finditer(path.source):
-        pieces += [re.escape(path.source[last : place.start()]), f"(?P<{place[2]}>{'.+' if place[1] else '[^/]+'})"]
+    for place in PLACE.finditer(template.source):
+        pieces += [re.escape(template.source[last : place.start()]), f"(?P<{place[2]}>{'.+' if place[1] else value})"]
         last = place.end()
-    return re.compile("".join([*pieces, re.escape(path.source[last:])]))
+    return re.compile("".join([*pieces, re.escape(template.source[last:])]))
 
 
 def _with(value: Any, before: list[Any], after: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from rich.text import Text
 from relay.clock import Clock
 from relay.dev.account import Account, new_job_id
 from relay.dev.banner import Parts, banner, outcome
-from relay.dev.board import Board
+from relay.dev.board import Board, NobodyReads
 from relay.dev.child import Child
 from relay.dev.demo import Demo, DemoFailed, Places
 from relay.dev.home import Home
@@ -90,6 +90,8 @@ class Supervisor:
             if fallen.done():
                 raise _death_of(fallen.result())
             return int(self._options.exits_after_demo) if story.cancelled() else story.result()
+        except NobodyReads:
+            return 1
         except (PartFailed, DemoFailed) as error:
             self._say(str(error), "red")
             for line in getattr(error, "lines", ()):
@@ -111,12 +113,14 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             catalog = Catalog.load(self._providers_folder())
             parts, simulator = await self._start(stack, catalog)
-            for name in simulator.left_out:
-                self._say(f"{name} is not simulated: it has no samples, or a param that cannot be invented", "yellow")
+            if simulator.left_out:
+                self._say(
+                    f"not simulated, for want of samples or of a param: {', '.join(simulator.left_out)}", "yellow"
+                )
             jobs = [
                 (one, new_job_id(definition, self._clock.entropy))
                 for one in simulator.accounts
-                if (definition := catalog.get(one.provider))
+                if (definition := catalog.get(one.provider)) and definition.is_demo
             ]
             is_good = await self._demo(parts.places, jobs) if self._options.has_demo else True
             if not self._options.exits_after_demo:

@@ -11,18 +11,23 @@ from relay.domain.observation import Observation, Outcome
 THROTTLE_SECONDS_FIRST = 5.0  # the backoff of a 429 that names no time
 THROTTLE_SECONDS_MAX = 900.0
 PROBE_SECONDS = 600.0  # how often a paused credential is tried again
+UNRESOLVED_SECONDS = 2 * 3600.0  # its host's name has had no address for so long: the owner must know
 
 
 class CredentialStatus(StrEnum):
-    """Whether looks may be made; `throttled` passes by itself, the other two need the owner."""
+    """
+    Whether looks may be made; `throttled` passes by itself, the others need the owner (`unreachable`: the name of the
+    provider's host has had no address for hours).
+    """
 
     ACTIVE = "active"
     AUTH_FAILED = "auth_failed"
     PAYMENT_REQUIRED = "payment_required"
     THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
 
 
-ACTIVE, AUTH_FAILED, PAYMENT_REQUIRED, THROTTLED = CredentialStatus
+ACTIVE, AUTH_FAILED, PAYMENT_REQUIRED, THROTTLED, UNREACHABLE = CredentialStatus
 GOOD = frozenset({Outcome.PENDING, Outcome.UNKNOWN, Outcome.COMPLETED, Outcome.FAILED, Outcome.NOT_FOUND})
 
 # What one look makes of its credential. An absent pair changes nothing: a throttled probe does not end a pause.
@@ -34,11 +39,13 @@ TRANSITIONS: dict[tuple[CredentialStatus, Outcome], CredentialStatus] = {
     (THROTTLED, Outcome.PAYMENT): PAYMENT_REQUIRED,
     (AUTH_FAILED, Outcome.PAYMENT): PAYMENT_REQUIRED,
     (PAYMENT_REQUIRED, Outcome.AUTH): AUTH_FAILED,
-    **{(status, good): ACTIVE for status in (THROTTLED, AUTH_FAILED, PAYMENT_REQUIRED) for good in GOOD},
+    (UNREACHABLE, Outcome.AUTH): AUTH_FAILED,
+    (UNREACHABLE, Outcome.PAYMENT): PAYMENT_REQUIRED,
+    **{(status, good): ACTIVE for status in CredentialStatus if status is not ACTIVE for good in GOOD},
 }
 
 
-PAUSED = frozenset({CredentialStatus.AUTH_FAILED, CredentialStatus.PAYMENT_REQUIRED})
+PAUSED = frozenset({CredentialStatus.AUTH_FAILED, CredentialStatus.PAYMENT_REQUIRED, CredentialStatus.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)

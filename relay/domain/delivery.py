@@ -33,6 +33,9 @@ Trigger = Literal["schedule", "manual", "recovery", "test"]
 CONNECTION_FAULTS: frozenset[AnswerClass] = frozenset({"refused", "reset", "dns", "tls"})
 COLD_STATUS_CODES = frozenset({502, 503, 504})
 HOLDING_STATUS_CODES = frozenset({429, 503})
+WISH_HEADER = "webhook-delivery"  # in an answer
+DISABLE_WISH = "disable"
+ABORT_WISHES = frozenset({"abort", "abort-message"})  # the second is what receivers of Svix have learned to say
 
 
 class DeliveryStatus(StrEnum):
@@ -57,7 +60,7 @@ TRANSITIONS: dict[DeliveryStatus, frozenset[DeliveryStatus]] = {
         }
     ),
     DeliveryStatus.HELD: frozenset({DeliveryStatus.PENDING, DeliveryStatus.CANCELLED}),
-    DeliveryStatus.EXHAUSTED: frozenset({DeliveryStatus.PENDING, DeliveryStatus.CANCELLED}),
+    DeliveryStatus.EXHAUSTED: frozenset({DeliveryStatus.PENDING}),
     DeliveryStatus.SUCCEEDED: frozenset({DeliveryStatus.PENDING}),
     DeliveryStatus.CANCELLED: frozenset(),
 }
@@ -151,9 +154,10 @@ def step(delivery: Delivery, answer: Answer, now: datetime, schedule: Sequence[f
     """
     What follows from one answer to a pending delivery; `schedule` in seconds, `jitter` in [0, 1).
 
-    A receiver's own wish comes first: `webhook-delivery: disable` or 410 disables, `webhook-delivery: abort`
-    ends this delivery alone. Then the quick retry, once, for what a cold start looks like; then the schedule,
-    never sooner than `Retry-After` (honoured up to an hour). Raises ValueError for a delivery that is not pending.
+    A receiver's own wish comes first: `webhook-delivery: disable`, whatever the status, or 410 disables;
+    `webhook-delivery: abort` ends this delivery alone. Then the quick retry, once, for what a cold start looks like;
+    then the schedule, never sooner than `Retry-After` (honoured up to an hour). Raises ValueError for a delivery that
+    is not pending.
     """
     if delivery.status is not DeliveryStatus.PENDING:
         raise ValueError(f"{delivery.id} is {delivery.status}: no attempt of it can be answered")
@@ -163,31 +167,53 @@ def step(delivery: Delivery, answer: Answer, now: datetime, schedule: Sequence[f
         steps=_steps_before(delivery),
         next_trigger="schedule",
     )
+    disables = disabling_reason(answer)
     if answer.answer == "success":
-        return Next(_closed(made, DeliveryStatus.SUCCEEDED, now), None)
-    wish = (answer.header("webhook-delivery") or "").strip().lower()
-    if answer.answer == "gone" or wish == "disable":
-        reason = "the receiver answered 410 Gone" if answer.answer == "gone" else "the receiver asked to be disabled"
-        held = replace(made, status=DeliveryStatus.HELD, next_attempt_at=None)
-        return Next(held, None, disables=reason)
-    if wish == "abort":
+        return Next(_closed(made, DeliveryStatus.SUCCEEDED, now), None, disables=disables)
+    if disables:
+        return Next(replace(made, status=DeliveryStatus.HELD, next_attempt_at=None), None, disables=disables)
+    if _wish(answer) in ABORT_WISHES:
         return Next(_closed(made, DeliveryStatus.EXHAUSTED, now), None)
     return _retried(made, answer, now, schedule, jitter)
 
 
+def disabling_reason(answer: Answer) -> str | None:
+    """Why the answer disables its subscription, or None when it does not."""
+    if answer.answer == "gone":
+        return "the receiver answered 410 Gone"
+    return "the receiver asked to be disabled" if _wish(answer) == DISABLE_WISH else None
+
+
+def hold_seconds(answer: Answer) -> float:
+    """For how long the answer forbids every call of its subscription; 0: it does not."""
+    return _asked_seconds(answer) if answer.status_code in HOLDING_STATUS_CODES else 0.0
+
+
+def _wish(answer: Answer) -> str:
+    return (answer.header(WISH_HEADER) or "").strip().lower()
+
+
+def _asked_seconds(answer: Answer) -> float:
+    return min(answer.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
+
+
 def _retried(made: Delivery, answer: Answer, now: datetime, schedule: Sequence[float], jitter: float) -> Next:
-    asked = min(answer.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
-    hold_seconds = asked if answer.status_code in HOLDING_STATUS_CODES else 0.0
+    asked = _asked_seconds(answer)
+    holds = hold_seconds(answer)
+    if answer.blame == "relay" and schedule:
+        # A fault of ours costs the receiver none of the attempts that it was promised.
+        delay = attempt_gap(schedule, min(made.steps, len(schedule) - 1), made.expires_at, now, jitter)
+        return Next(_due(made, now, delay or 0.0), delay)
     is_cold = answer.answer in CONNECTION_FAULTS or answer.status_code in COLD_STATUS_CODES
     if is_cold and not made.has_quick_retried and schedule:
         delay = max(asked, jittered(QUICK_RETRY_SECONDS, jitter))
         made = replace(made, has_quick_retried=True)
-        return Next(_due(made, now, delay), delay, hold_seconds)
+        return Next(_due(made, now, delay), delay, holds)
     gap = attempt_gap(schedule, made.steps, made.expires_at, now, jitter)
     if gap is None:
-        return Next(_closed(made, DeliveryStatus.EXHAUSTED, now), None, hold_seconds)
+        return Next(_closed(made, DeliveryStatus.EXHAUSTED, now), None, holds)
     delay = max(asked, gap)
-    return Next(_due(replace(made, steps=made.steps + 1), now, delay), delay, hold_seconds)
+    return Next(_due(replace(made, steps=made.steps + 1), now, delay), delay, holds)
 
 
 def _steps_before(delivery: Delivery) -> int:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from relay.domain.backoff import after_faults
 from relay.domain.moments import from_ms, rfc3339, seconds_after, to_ms
@@ -17,10 +17,13 @@ NOT_FOUND_GAP_SECONDS_MAX = 20.0
 MEMO_NUMBER_MAX = to_ms(datetime.max.replace(tzinfo=UTC))  # its moments fit a datetime; its counts are far smaller
 AWAITS_LINK = "ended, but its link is not there yet"  # the detail of a look that found a success without a link
 
+SubmissionAnswer = Literal["created", "refused", "unclear"]
+
 
 class JobStatus(StrEnum):
-    """`pending` is the only one that anything can follow."""
+    """`submitting` (the provider has been asked to create it) and `pending` go on; nothing follows the others."""
 
+    SUBMITTING = "submitting"
     PENDING = "pending"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -28,7 +31,17 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-# What an observation makes of a job. An absent pair is a prohibition: nothing follows an ending.
+OPEN = frozenset({JobStatus.SUBMITTING, JobStatus.PENDING})  # a deadline and its owner can end these
+
+# What the answer to a create call makes of a job; None: nothing of it is kept. Doubt is never resolved by asking again.
+SUBMISSIONS: dict[tuple[JobStatus, SubmissionAnswer], JobStatus | None] = {
+    (JobStatus.SUBMITTING, "created"): JobStatus.PENDING,
+    (JobStatus.SUBMITTING, "refused"): None,
+    (JobStatus.SUBMITTING, "unclear"): JobStatus.SUBMITTING,
+}
+
+# What an observation makes of a job. An absent pair is a prohibition: nothing follows an ending, and what the provider
+# has not named yet cannot be looked at.
 TRANSITIONS: dict[tuple[JobStatus, Outcome], JobStatus] = {
     (JobStatus.PENDING, Outcome.PENDING): JobStatus.PENDING,
     (JobStatus.PENDING, Outcome.UNKNOWN): JobStatus.PENDING,
@@ -52,13 +65,19 @@ EVENT_OF_ENDING: dict[JobStatus, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of one credential; `result` and `error` are in the shape of the API, None until it ends."""
+    """
+    One job of one credential; `result` and `error` are in the shape of the API, None until it ends.
+
+    `provider_job_id` is None while the provider has not named it. `submission` marks the call that asked for the job,
+    so that the same call again finds it. `result_fetched_at` is when the result's links were last asked for anew,
+    `link_revoked_at` when the public link to them was taken back.
+    """
 
     id: str
     tenant: str
     provider: str
     credential_id: str
-    provider_job_id: str
+    provider_job_id: str | None
     params: dict[str, str]
     metadata: dict[str, Any]
     status: JobStatus
@@ -72,6 +91,14 @@ class Job:
     error: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
     tracking: str | None = field(default=None)  # unique while this registration claims the provider's id
+    submission: str | None = None
+    result_fetched_at: datetime | None = None
+    link_revoked_at: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """True once nothing can follow."""
+        return self.status not in OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +113,7 @@ class Memo:
     missed_since_ms: int | None = None
     faults: int = 0
     pending_again: int = 0
+    absences: int = 0  # rounds in a row whose list did not show the job
 
     def dump(self) -> str:
         """Compact JSON; what stands at its default is left out."""
@@ -154,9 +182,36 @@ def step(
     return Again(min(delay, max(left, 0.0)), memo)
 
 
+def submitted(
+    job: Job, answer: SubmissionAnswer, *, provider_job_id: str | None = None, doubt: str | None = None
+) -> Job | None:
+    """
+    The job after the answer to its create call; None when nothing of it is kept.
+
+    `provider_job_id` comes with `created`, `doubt` (a sentence for its owner) with `unclear`. Raises KeyError for a
+    pair that SUBMISSIONS does not hold.
+    """
+    status = SUBMISSIONS[job.status, answer]
+    if status is None:
+        return None
+    return replace(
+        job,
+        status=status,
+        provider_job_id=provider_job_id,
+        tracking=tracking_of(job.credential_id, provider_job_id) if provider_job_id else None,
+        warnings=(*job.warnings, doubt) if doubt else job.warnings,
+    )
+
+
+def tracking_of(credential_id: str, provider_job_id: str) -> str:
+    """What only one registration may claim at a time."""
+    return f"{credential_id}/{provider_job_id}"
+
+
 def expire(job: Job, memo: Memo, now: datetime) -> Job:
     """The job after its deadline: the relay's own verdict, not the provider's."""
-    error = JobError("expired", f"no terminal answer before the deadline at {rfc3339(job.deadline_at)}")
+    lacks = "terminal answer" if job.provider_job_id else "word of the provider that it had created the job"
+    error = JobError("expired", f"no {lacks} before the deadline at {rfc3339(job.deadline_at)}")
     return replace(
         _with_looks(job, memo),
         status=JobStatus.EXPIRED,
@@ -181,6 +236,7 @@ def remember(memo: Memo, observation: Observation, now: datetime) -> Memo:
         missed_since_ms=None if is_known else memo.missed_since_ms or (now_ms if is_missing else None),
         faults=memo.faults + 1 if is_fault else 0,
         pending_again=memo.pending_again + 1 if observation.detail == AWAITS_LINK else 0,
+        absences=memo.absences,
     )
 
 

@@ -49,9 +49,9 @@ def _from_stamp(fields: Mapping[str, str]) -> datetime | None:
             continue
         try:
             start = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        except ValueError:
+            return start + timedelta(seconds=min(int(seconds), LIFETIME_SECONDS_MAX))
+        except (ValueError, OverflowError):  # a year beyond 9999 is nobody's expiry
             continue
-        return start + timedelta(seconds=min(int(seconds), LIFETIME_SECONDS_MAX))
     return None
 
 
@@ -70,6 +70,6 @@ def _from_azure(fields: Mapping[str, str]) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(fields["se"])
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

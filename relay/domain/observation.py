@@ -81,7 +81,8 @@ class Observation:
     """
     One look. `provider_status` is the provider's own word for the state, `retry_after_seconds` what it asked
     for (None: nothing), `pauses` what the answer means for the whole credential beside the job, `detail` a
-    sentence for the log and the timeline.
+    sentence for the log and the timeline. `is_partial`: the job has completed, and its files, which take a second
+    step, could not be had this time. `is_unresolved`: nobody was asked, for the host's name has no address.
     """
 
     outcome: Outcome
@@ -92,4 +93,6 @@ class Observation:
     pauses: Literal["auth_failed", "payment_required"] | None = None
     status_code: int | None = None
     detail: str = ""
+    is_partial: bool = False
+    is_unresolved: bool = False
     sample: dict[str, Any] | None = field(default=None, compare=False)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from relay.domain.backoff import RETRY_AFTER_SECONDS_MAX
 from relay.domain.moments import next_version, rfc3339, seconds_after
 
 JOB_EVENTS = ("job.completed", "job.failed", "job.expired")
@@ -87,6 +88,18 @@ class Subscription:
     def living_secrets(self, now: datetime) -> tuple[str, ...]:
         """The secrets that sign at `now`, newest first."""
         return tuple(one.secret for one in self.secrets if one.expires_at is None or one.expires_at > now)
+
+
+def hold_seconds_left(hold_until: datetime | None, now: datetime) -> float:
+    """
+    For how long nobody may call yet; 0: anybody may.
+
+    Longer than was ever asked for means that the clock which wrote it, or ours, has been set since: then it is over.
+    """
+    if hold_until is None:
+        return 0.0
+    left_seconds = (hold_until - now).total_seconds()
+    return left_seconds if 0 < left_seconds <= RETRY_AFTER_SECONDS_MAX else 0.0
 
 
 def wants(

@@ -108,7 +108,11 @@ class Egress:
                 _url_of(target.origin),
                 headers=headers,
                 content=request.body or None,
-                extensions={"target": target.path.encode("ascii"), "stopwatch": watch},
+                extensions={
+                    "target": target.path.encode("ascii"),
+                    "stopwatch": watch,
+                    "is_repeatable": request.is_repeatable,
+                },
             )
         )
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from relay.clock import Clock
 from relay.domain.delivery import Blame
@@ -13,7 +13,10 @@ Phase = Literal["queue", "dns", "connect", "tls", "wait", "read"]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request. `timeout_seconds` covers everything, from the name's lookup to the last byte of the body."""
+    """
+    One request. `timeout_seconds` covers everything, from the name's lookup to the last byte of the body. One that is
+    not `is_repeatable` gets a connection of its own, for a kept one may be lost so that nobody knows if it was heard.
+    """
 
     method: str
     url: str
@@ -21,6 +24,7 @@ class Outgoing:
     body: bytes = field(default=b"", repr=False)
     timeout_seconds: float = 15.0
     body_bytes_max: int = 65_536
+    is_repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Unanswered:
     blame: Blame
     was_sent: bool
     cause: str = ""
+
+
+class Sends(Protocol):
+    """Whatever sends a request and gives what came of it: the egress itself, or who asks for leave first."""
+
+    async def send(self, request: Outgoing) -> Answered | Unanswered:
+        """What came of it, also when nothing came."""
+        ...
 
 
 class Stopwatch:

@@ -108,8 +108,9 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """
-    Sends an `httpx.Request` as it is: no redirects, cookies, decompression, or proxies of the environment. Two
-    extensions of the request are read: `target` (bytes of the request line's path, sent untouched) and `stopwatch`.
+    Sends an `httpx.Request` as it is: no redirects, cookies, decompression, or proxies of the environment. Three
+    extensions of the request are read: `target` (bytes of the request line's path, sent untouched), `stopwatch`, and
+    `is_repeatable` (False: it is never sent a second time).
     Raises `httpx.TransportError`s, those of this module and `relay.egress.guard` among them. Literal addresses and
     names are vetted whenever a connection is made, unless it is made to `proxy`: then the target is vetted each time.
     """
@@ -137,7 +138,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         watch: Stopwatch = request.extensions.get("stopwatch") or Stopwatch(self._clock)
         _running.set(watch)
         pooled, fresh = self._open()
-        if len(self._sockets) >= self._connections_open:
+        if len(self._sockets) >= self._connections_open or not request.extensions.get("is_repeatable", True):
             pooled = fresh
         if self._proxy is not None:
             await self._vet(request, watch)

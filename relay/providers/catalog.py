@@ -82,13 +82,19 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
 
 
 def check_file(path: Path, now: datetime) -> list[str]:
-    """Everything that is wrong with a definition's file and its samples; empty when both are fine."""
+    """
+    Everything that is wrong with a definition's file and its samples; empty when both are fine. A name that the relay
+    has itself is a fault: no relay would start with such a file.
+    """
+    own = OWN_FOLDER / path.name
+    is_taken = own.exists() and not own.samefile(path)
+    faults = [f"{path.name}: {path.stem!r} is already defined by the relay itself"] if is_taken else []
     try:
         definition = read_definition(path)
         samples = read_samples(path)
     except BadDefinition as error:
-        return [f"{error.source}: {fault}" for fault in error.faults]
-    return [f"{path.stem}.samples.json: {fault}" for fault in check_samples(definition, samples, now)]
+        return [*faults, *(f"{error.source}: {fault}" for fault in error.faults)]
+    return [*faults, *(f"{path.stem}.samples.json: {fault}" for fault in check_samples(definition, samples, now))]
 
 
 def _files_of(*folders: Path | None) -> Iterator[Path]:

@@ -19,7 +19,11 @@ def token(access_key: str, secret_key: str, *, now: datetime) -> str:
     Source: RFC 7519 for the claims, RFC 7515 for the form, RFC 7518 3.2 for HS256.
     """
     seconds = int(now.timestamp())
-    claims = {"iss": access_key, "exp": seconds + LIFETIME_SECONDS, "nbf": seconds - EARLIER_SECONDS}
+    claims: dict[str, str | int] = {
+        "iss": access_key,
+        "exp": seconds + LIFETIME_SECONDS,
+        "nbf": seconds - EARLIER_SECONDS,
+    }
     signed = f"{_part(HEADER)}.{_part(claims)}"
     return f"{signed}.{signature(signed, secret_key.encode())}"
 

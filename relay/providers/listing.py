@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.clock import Clock
 from relay.domain.observation import Observation
-from relay.egress import Egress, Unanswered
+from relay.egress import Sends, Unanswered
 from relay.providers.answer import Answer, read_answer
 from relay.providers.classify import judge
 from relay.providers.definition import Definition, ListCall
@@ -34,7 +34,7 @@ class ListPage:
 
 
 async def list_page(
-    egress: Egress, target: Target, clock: Clock, *, offset: int = 0, since: datetime | None = None
+    egress: Sends, target: Target, clock: Clock, *, offset: int = 0, since: datetime | None = None
 ) -> ListPage:
     """One page of the credential's jobs. Raises LookupError when the provider has no list."""
     definition = target.definition

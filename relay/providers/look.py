@@ -8,7 +8,7 @@ from typing import Any
 from relay.clock import Clock
 from relay.domain.observation import Observation, Outcome, Result
 from relay.domain.retry_after import retry_after_seconds
-from relay.egress import Answered, Egress, Unanswered
+from relay.egress import Answered, Sends, Unanswered
 from relay.providers.answer import Answer, presentable, read_answer
 from relay.providers.classify import by_status, classify
 from relay.providers.definition import Definition
@@ -23,7 +23,7 @@ REDACTED = b"[redacted]"
 NOT_FETCHED = "the result's files could not be fetched"
 
 
-async def look(egress: Egress, target: Target, clock: Clock, *, pending_again: int = 0) -> Observation:
+async def look(egress: Sends, target: Target, clock: Clock, *, pending_again: int = 0) -> Observation:
     """
     Ask once, and for a completed job take the second step as well.
 
@@ -44,7 +44,7 @@ async def look(egress: Egress, target: Target, clock: Clock, *, pending_again: i
     return await fetched(egress, target, observation, clock)
 
 
-async def fetched(egress: Egress, target: Target, observation: Observation, clock: Clock) -> Observation:
+async def fetched(egress: Sends, target: Target, observation: Observation, clock: Clock) -> Observation:
     """
     `observation` with the files of the second step, where there is one and the job completed.
 
@@ -67,7 +67,7 @@ async def fetched(egress: Egress, target: Target, observation: Observation, cloc
         wait_seconds = max(pause_seconds * (0.5 + clock.dice()), step.retry_after_seconds or 0.0)
         is_over = attempt == FETCH_ATTEMPTS_MAX or clock.monotonic() + wait_seconds > ends_at
         if not step.is_worth_retrying or is_over:
-            return replace(observation, detail=f"{NOT_FETCHED}: {step.reason}")
+            return replace(observation, detail=f"{NOT_FETCHED}: {step.reason}", is_partial=not step.is_gone)
         await clock.sleep(wait_seconds)
         pause_seconds *= 2
     return observation
@@ -82,10 +82,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotFetched:
-    """Why the second step brought nothing this time."""
+    """Why the second step brought nothing this time; `is_gone`: the provider no longer knows the result."""
 
     reason: str
     is_worth_retrying: bool
+    is_gone: bool = False
     retry_after_seconds: float | None = None
 
 
@@ -105,7 +106,8 @@ def classify_fetch(definition: Definition, answer: Answer, now: datetime) -> Fet
     if not 200 <= answer.status_code < 300:
         outcome, reason = by_status(answer)
         wait_seconds = retry_after_seconds(answer.headers.items(), now, is_refused=answer.status_code in (429, 503))
-        return NotFetched(reason, outcome in (Outcome.TRANSIENT, Outcome.THROTTLED), wait_seconds)
+        is_worth_retrying = outcome in (Outcome.TRANSIENT, Outcome.THROTTLED)
+        return NotFetched(reason, is_worth_retrying, outcome is Outcome.NOT_FOUND, wait_seconds)
     if answer.fault is not None or definition.fetch is None:
         return NotFetched(answer.fault or "nothing to fetch", is_worth_retrying=False)
     document = answer.document()
@@ -125,7 +127,9 @@ def _joined(result: Result, step: Fetched) -> Result:
 
 def unanswered(failure: Unanswered) -> Observation:
     """A look that brought no answer: never the job's fault."""
-    return Observation(Outcome.TRANSIENT, detail=failure.detail)
+    # A lookup that failed on the way is the network's, and no word about the name.
+    is_unresolved = failure.reason == "dns" and failure.blame == "receiver"
+    return Observation(Outcome.TRANSIENT, detail=failure.detail, is_unresolved=is_unresolved)
 
 
 def scrubbed(body: bytes, target: Target) -> bytes:

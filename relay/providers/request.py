@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from relay.domain.credential import Credential
+from relay.domain.job import Job
 from relay.egress import Outgoing
 from relay.providers.auth import filled, signed_in
 from relay.providers.definition import Call, Definition, Fetch, ListCall, SubmitCall
@@ -34,6 +36,17 @@ class Target:
     provider_job_id: str = ""
 
 
+def target_for(definition: Definition, credential: Credential, job: Job) -> Target:
+    """The job as its credential sees it."""
+    return Target(
+        definition=definition,
+        base_url=credential.base_url,
+        secrets=credential.secrets,
+        params={**credential.params, **job.params},
+        provider_job_id=job.provider_job_id or "",
+    )
+
+
 def look_request(target: Target, now: datetime) -> Outgoing:
     """One look. Raises LookupError or ValueError for a target that `relay.providers.check` would have refused."""
     values = {"provider_job_id": target.provider_job_id}
@@ -57,10 +70,16 @@ def list_request(target: Target, call: ListCall, offset: int, since: datetime | 
 
 
 def submit_request(target: Target, call: SubmitCall, content: Mapping[str, Any], now: datetime) -> Outgoing:
-    """Creates a job from `content`, the provider's own create body."""
-    body = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    """Creates a job from `content`, the provider's own create body; sent twice, it would create two."""
     return _request(
-        target, call, {}, now, timeout_seconds=SUBMIT_TIMEOUT_SECONDS, body_bytes_max=SUBMIT_BYTES_MAX, body=body
+        target,
+        call,
+        {},
+        now,
+        timeout_seconds=SUBMIT_TIMEOUT_SECONDS,
+        body_bytes_max=SUBMIT_BYTES_MAX,
+        body=json.dumps(content, separators=(",", ":"), allow_nan=False).encode(),
+        is_repeatable=False,
     )
 
 
@@ -73,6 +92,7 @@ def _request(
     timeout_seconds: float,
     body_bytes_max: int,
     body: bytes = b"",
+    is_repeatable: bool = True,
 ) -> Outgoing:
     definition = target.definition
     params = definition.complete_params(target.params)
@@ -87,6 +107,7 @@ def _request(
         body=body,
         timeout_seconds=timeout_seconds,
         body_bytes_max=body_bytes_max,
+        is_repeatable=is_repeatable,
     )
     return signed_in(definition, target.secrets, params, request, now)
 

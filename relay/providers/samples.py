@@ -47,8 +47,8 @@ class Sample(BaseModel):
     One recorded answer and what it must be taken for. `source` says how sure it is (doc: on the provider's page;
     schema: made from its schema; sdk; guess …); `call` which request it answers; `body` is JSON, `text` anything.
 
-    `outcome` of a look is an Outcome; of a fetch `fetched` or `not_fetched`; of a list `listed`, with `jobs` by id; of a submit
-    `submitted` (with `provider_job_id`), `not_submitted` or `unclear`.
+    `outcome` of a look is an Outcome; of a fetch `fetched` or `not_fetched`; of a list `listed`, with `jobs` by id; of
+    a submit `submitted` (with `provider_job_id`), `not_submitted` or `unclear`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.clock import Clock
 from relay.domain.observation import JobError, Observation, Outcome
-from relay.egress import Egress, Unanswered
+from relay.egress import Sends, Unanswered
 from relay.providers.answer import read_answer
 from relay.providers.check import check_id
 from relay.providers.classify import judge
@@ -46,7 +46,7 @@ class Unclear:
 Submission = Submitted | NotSubmitted | Unclear
 
 
-async def submit(egress: Egress, target: Target, content: Mapping[str, Any], clock: Clock) -> Submission:
+async def submit(egress: Sends, target: Target, content: Mapping[str, Any], clock: Clock) -> Submission:
     """Create a job from the provider's own create body, once. Raises LookupError when the provider has no submit."""
     call = _call(target.definition)
     answered = await egress.send(submit_request(target, call, content, clock.now()))

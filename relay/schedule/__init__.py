@@ -2,8 +2,11 @@
 
 from relay.schedule.connection import connect, eviction_policy
 from relay.schedule.epoch import Epoch
+from relay.schedule.news import News
+from relay.schedule.noticeboard import Noticeboard
 from relay.schedule.timetable import Schedule
-from relay.schedule.values import Counts, Done, Item, Later, Lease, Limits
+from relay.schedule.turns import Turn, Turns
+from relay.schedule.values import Counts, Done, Item, Later, Lease, Limits, Share
 
 __all__ = [
     "Counts",
@@ -13,7 +16,12 @@ __all__ = [
     "Later",
     "Lease",
     "Limits",
+    "News",
+    "Noticeboard",
     "Schedule",
+    "Share",
+    "Turn",
+    "Turns",
     "connect",
     "eviction_policy",
 ]

@@ -25,7 +25,8 @@ class Schedule:
     When each id of one station is due and who works on it. Times are those of Redis, told in delays, so no clock of
     ours matters. Every method raises Unreachable when Redis is away; what a flush loses, the caller puts again.
 
-    `clock_ms` replaces the time of Redis in tests. `default_limits` hold for groups that were given none.
+    `clock_ms` replaces the time of Redis in tests. `default_limits` hold for groups that were given none. With
+    `has_deadlines` memos are deadlines: of a group with more due than it may have, the earliest is leased first.
     """
 
     def __init__(
@@ -36,27 +37,48 @@ class Schedule:
         *,
         default_limits: Limits | None = None,
         clock_ms: Callable[[], int] | None = None,
+        has_deadlines: bool = False,
     ) -> None:
         self._redis = redis
         self._station = station
         self._channel = f"relay:wake:{station}"
         self._default = default_limits or Limits()
         self._clock_ms = clock_ms
+        self._has_deadlines = has_deadlines
         self._wakes = Wakes(redis, self._channel, clock)
         self._ready = [0] * SHARDS  # groups each shard said it could still serve
         self._next_shard = 0
         self._scripts = {
             name: Script(name)
-            for name in ("put", "lease", "settle", "renew", "drop", "tune", "due", "missing", "overdue")
+            for name in (
+                *("put", "shift", "lease", "settle", "renew", "drop"),
+                *("tune", "reserve", "due", "missing", "overdue"),
+            )
         }
 
-    async def put(self, items: Sequence[Item], *, sooner: bool = True) -> None:
+    async def put(self, items: Sequence[Item], *, sooner: bool = True, joins: bool = False) -> None:
         """
         Schedules each item; one that is due earlier stays so, unless `sooner` is False. One that is leased is marked
-        instead, and due again as soon as this asks once that lease is settled. An item's memo, if any, is kept.
+        instead, and due again as soon as this asks once that lease is settled; with `joins` it is left alone, as
+        what is under way is what is wanted. An item's memo, if any, is kept.
         """
         entries = [(item.group, item.id, item.delay_ms, item.memo) for item in items]
-        await self._spread("put", (int(sooner), self._channel), entries)
+        await self._spread("put", ("join" if joins else int(sooner), self._channel), entries)
+
+    async def shift(self, items: Sequence[Item], *, only_later: bool = False) -> list[Item]:
+        """
+        Gives ids that wait another due time, and another memo where one is told; with `only_later` one that is due
+        later stays so. Returns those that do not wait (leased, or not scheduled), which are left alone.
+        """
+        entries = [(item.group, item.id, item.delay_ms, item.memo) for item in items]
+        answers, places = await self._spread("shift", (int(only_later), self._channel), entries)
+        return [items[of[place]] for answer, of in zip(answers, places, strict=True) for place in answer]
+
+    async def waiting(self, group: str, most: int) -> list[str]:
+        """Up to so many ids of the group that nobody has leased, due now or some day, the earliest first."""
+        with answering():
+            ids: list[str] = await self._redis.zrange(f"{self._shard_of(group)}:due:{group}", 0, most - 1)
+        return ids
 
     async def drop(self, group: str, ids: Sequence[str]) -> int:
         """Forgets the ids, also leased ones (their settles then have no effect); returns how many were known."""
@@ -93,8 +115,9 @@ class Schedule:
         waits_ms = [-1] * SHARDS
         shards = list(range(SHARDS))
         shares = self._shares(want)
+        has_deadlines = int(self._has_deadlines)
         for _ in range(LEASE_ROUNDS):
-            calls = [self._call(shard, (shares[shard], lease_ms, per_group)) for shard in shards]
+            calls = [self._call(shard, (shares[shard], lease_ms, per_group, has_deadlines)) for shard in shards]
             answers = await self._scripts["lease"].run(self._redis, calls)
             for shard, answer in zip(shards, answers, strict=True):
                 self._ready[shard], waits_ms[shard] = answer[0], answer[1]
@@ -112,9 +135,10 @@ class Schedule:
             lease = outcome.lease
             match outcome:
                 case Later(delay_ms=delay_ms, memo=memo):
-                    entries.append((lease.group, lease.id, lease.fence, delay_ms, "" if memo is None else f"={memo}"))
+                    note = "" if memo is None else f"={memo}"
+                    entries.append((lease.group, lease.id, lease.fence, delay_ms, note, outcome.share))
                 case Done():
-                    entries.append((lease.group, lease.id, lease.fence, "", ""))
+                    entries.append((lease.group, lease.id, lease.fence, "", "", outcome.share))
         answers, _ = await self._spread("settle", (), entries)
         return sum(answers)
 
@@ -126,15 +150,28 @@ class Schedule:
 
     async def limit(self, group: str, limits: Limits, version: str) -> None:
         """Sets the group's limits for all workers. `version`, not empty, comes back with each lease."""
-        await self._tune(group, "limit", limits.interval_ms, limits.burst, limits.concurrency, version)
+        await self._tune(group, "limit", limits.interval_ms, limits.burst, limits.concurrency, version, limits.first)
 
-    async def hold(self, group: str, ms: int) -> None:
-        """Nothing of the group is leased for so long; an earlier hold that lasts longer stands."""
-        await self._tune(group, "hold", ms)
+    async def hold(self, group: str, ms: int, *, then: int = 0) -> None:
+        """
+        Nothing of the group is leased for so long; an earlier hold that lasts longer stands. With `then` it may have
+        so many at once afterwards, until its outcomes ask for a larger share.
+        """
+        await self._tune(group, "hold", ms, then)
 
     async def release(self, group: str) -> None:
         """Ends the group's hold; due times, limits and rate stand as they are."""
         await self._tune(group, "release")
+
+    async def reserve(self, group: str, patience_ms: int) -> int | None:
+        """
+        Takes one request out of the group's rate for the holder of a lease that makes more than one. Returns in how
+        many ms it may be made, holds included; None, and nothing is taken, when that is longer than `patience_ms`.
+        """
+        [wait_ms] = await self._scripts["reserve"].run(
+            self._redis, [self._call(self._shard_of(group), (group, patience_ms))]
+        )
+        return wait_ms if wait_ms >= 0 else None
 
     async def restart_rate(self, group: str) -> None:
         """Forgets what the group has used of its rate."""

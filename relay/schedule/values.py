@@ -1,6 +1,7 @@
 """The words the schedule is spoken to in: what is put, leased and settled, and the limits of a group."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, Self
 
 BURST_SECONDS = 0.25  # of a rate: small enough that no 10 s hold more than 2.5 % too many
@@ -8,7 +9,10 @@ BURST_SECONDS = 0.25  # of a rate: small enough that no 10 s hold more than 2.5 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """`id` of `group` shall be due in `delay_ms`. `memo` is a short note that comes back with the lease ("": none)."""
+    """
+    `id` of `group` shall be due in `delay_ms`. `memo` is a short note that comes back with the lease ("": none); on a
+    schedule of deadlines it is the deadline, in milliseconds since 1970.
+    """
 
     group: str
     id: str
@@ -37,11 +41,13 @@ class Limits:
     """
     What all workers together may lease of a group: one each `interval_ms` (0: no rate) after a first `burst`, and
     `concurrency` at once (0: any number). No window of w ms holds more than `w / interval_ms + burst` leases.
+    With `first`, a group that is new here has so many at once, until its outcomes ask for a larger share.
     """
 
     interval_ms: float = 0
     burst: int = 1
     concurrency: int = 0
+    first: int = 0
 
     @classmethod
     def per_second(cls, requests: float, concurrency: int = 0) -> Self:
@@ -49,11 +55,20 @@ class Limits:
         return cls(1000 / requests, max(1, int(requests * BURST_SECONDS)), concurrency)
 
 
+class Share(StrEnum):
+    """What an outcome makes of how many its group may have at once: within its concurrency, and for all workers."""
+
+    SAME = ""
+    DOUBLE = "+"
+    HALF = "-"  # but two, unless it had only one
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The leased id needs no more work: it is forgotten, unless it was put again meanwhile."""
 
     lease: Lease
+    share: Share = Share.SAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,7 @@ class Later:
     lease: Lease
     delay_ms: int
     memo: str | None = None
+    share: Share = Share.SAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from relay.store.events import EventVerbs
 from relay.store.jobs import JobVerbs
 from relay.store.keys import KeyVerbs
 from relay.store.postgres import PostgresDatabase
+from relay.store.recoveries import RecoveryVerbs, Stretch
 from relay.store.rows import (
     Announcement,
     BusyCredential,
@@ -23,10 +24,12 @@ from relay.store.rows import (
     Record,
     Registration,
     SavedCall,
+    Summons,
     Vault,
 )
 from relay.store.sql import Database, mapped
 from relay.store.sqlite import SqliteDatabase
+from relay.store.submissions import SubmissionVerbs
 from relay.store.subscriptions import SubscriptionVerbs
 from relay.store.upkeep import Duration, Stray, UpkeepVerbs
 
@@ -45,6 +48,8 @@ __all__ = [
     "SavedCall",
     "Store",
     "Stray",
+    "Stretch",
+    "Summons",
     "migrate",
     "open_store",
 ]
@@ -57,7 +62,9 @@ BACKENDS: dict[str, Callable[[str], Database]] = {
 UNKNOWN = "DATABASE_URL: begins with sqlite:///, postgres:// or postgresql://"
 
 
-class Store(KeyVerbs, CredentialVerbs, JobVerbs, SubscriptionVerbs, EventVerbs, UpkeepVerbs):
+class Store(
+    KeyVerbs, CredentialVerbs, JobVerbs, SubmissionVerbs, SubscriptionVerbs, EventVerbs, RecoveryVerbs, UpkeepVerbs
+):
     """
     Every fact there is. Each verb is one transaction; what it is told it writes, and it decides nothing.
 

@@ -10,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import BadSettings, Conflict
-from relay.domain.job import JobStatus
 from relay.store.events import write_announcements
 from relay.store.rows import Announcement, AnyRow
 from relay.store.sql import LIST_DEFAULT, Verbs, newest, reading, writing
-from relay.store.tables import credentials, jobs
+from relay.store.tables import JOB_IS_PENDING, JOB_IS_SUBMITTING, credentials, jobs
 
 FIXED = ("id", "tenant", "created_at")  # what no change changes
 OWNERS = ("secrets", "params", "base_url", "max_requests_per_second", "max_concurrency")
@@ -121,8 +120,9 @@ class CredentialVerbs(Verbs):
     async def remove_credential(
         self, connection: AsyncConnection, tenant: str, credential_id: str
     ) -> Literal["removed", "in_use", "absent"]:
-        """`in_use` while pending jobs name it."""
-        is_used = exists().where(jobs.c.credential_id == credential_id, jobs.c.status == JobStatus.PENDING.value)
+        """`in_use` while jobs that have not ended name it."""
+        names_it = jobs.c.credential_id == credential_id
+        is_used = or_(*(exists().where(names_it, is_open) for is_open in (JOB_IS_PENDING, JOB_IS_SUBMITTING)))
         is_it = (credentials.c.tenant == tenant) & (credentials.c.id == credential_id)
         if (await connection.execute(credentials.delete().where(is_it, ~is_used))).rowcount == 1:
             return "removed"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, case, false, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Attempt, Delivery, DeliveryStatus, Trigger
@@ -13,6 +13,7 @@ from relay.store.rows import (
     Announcement,
     Parcel,
     Record,
+    Summons,
     attempt_of,
     attempt_row,
     delivery_of,
@@ -21,8 +22,8 @@ from relay.store.rows import (
     event_row,
     progress_values,
 )
-from relay.store.sql import LIST_DEFAULT, Database, Verbs, in_bulk, newest, reading, writing
-from relay.store.tables import attempts, deliveries, events
+from relay.store.sql import LIST_DEFAULT, Database, Verbs, in_bulk, is_tenants, newest, reading, writing
+from relay.store.tables import DELIVERY_IS_PENDING, attempts, deliveries, events
 
 # What a redelivery may be asked of. A held delivery waits for its subscription, a cancelled one for nobody.
 SUMMONABLE = (DeliveryStatus.PENDING.value, DeliveryStatus.SUCCEEDED.value, DeliveryStatus.EXHAUSTED.value)
@@ -37,6 +38,7 @@ PROGRESS = (
         next_trigger=bindparam("next_trigger"),
         next_attempt_at=bindparam("next_attempt_at"),
         completed_at=bindparam("completed_at"),
+        url=bindparam("url"),
     )
 )
 EVENT_PREFIX = "event__"
@@ -84,11 +86,13 @@ class EventVerbs(Verbs):
         limit: int = LIST_DEFAULT,
     ) -> list[Event]:
         """The tenant's events, newest first."""
-        query = select(events).where(events.c.tenant == tenant)
+        query = select(events)
         if type is not None:
             query = query.where(events.c.type == type)
-        if job is not None:
-            query = query.where(events.c.job_id == job)
+        if job is None:
+            query = query.where(events.c.tenant == tenant)
+        else:
+            query = query.where(events.c.job_id == job, is_tenants(events, tenant))
         return [event_of(row) for row in await connection.execute(newest(query, events, before, limit))]
 
     @reading
@@ -144,7 +148,9 @@ class EventVerbs(Verbs):
     ) -> list[Delivery]:
         """The tenant's deliveries, newest first."""
         wanted = {"status": status, "subscription_id": subscription, "event_id": event, "job_id": job}
-        query = select(deliveries).where(deliveries.c.tenant == tenant)
+        is_narrow = any((subscription, event, job))
+        query = select(deliveries)
+        query = query.where(is_tenants(deliveries, tenant) if is_narrow else deliveries.c.tenant == tenant)
         for name, value in wanted.items():
             if value is not None:
                 query = query.where(deliveries.c[name] == str(value))
@@ -213,74 +219,45 @@ class EventVerbs(Verbs):
     @writing
     async def summon_delivery(
         self, connection: AsyncConnection, tenant: str, delivery_id: str, trigger: Trigger, now: datetime
-    ) -> Delivery | None:
+    ) -> Summons | None:
         """
         A redelivery: due now with that trigger, whether it was pending, succeeded or exhausted; two at once are one.
 
-        Gives the delivery as it stands: a held or cancelled one is unchanged. None when the tenant has none.
+        One that was closed has the whole schedule before it again. Gives the delivery as it stands: a held or
+        cancelled one is unchanged. None when the tenant has none.
         """
-        await connection.execute(
-            deliveries.update()
-            .where(
-                deliveries.c.tenant == tenant,
-                deliveries.c.id == delivery_id,
-                deliveries.c.status.in_(SUMMONABLE),
-            )
-            .values(status=DeliveryStatus.PENDING.value, next_attempt_at=now, next_trigger=trigger, completed_at=None)
+        is_summoned = and_(DELIVERY_IS_PENDING, deliveries.c.next_trigger == trigger)
+        change = deliveries.update().where(
+            is_tenants(deliveries, tenant),
+            deliveries.c.id == delivery_id,
+            deliveries.c.status.in_(SUMMONABLE),
+            ~is_summoned,
         )
-        return await _delivery(connection, tenant, delivery_id)
-
-    @writing
-    async def recover_deliveries(
-        self,
-        connection: AsyncConnection,
-        tenant: str,
-        subscription_id: str,
-        *,
-        since: datetime,
-        until: datetime,
-        now: datetime,
-        limit: int,
-    ) -> list[Delivery]:
-        """
-        The subscription's exhausted deliveries created in [since, until) become pending again, oldest first.
-
-        Due now with trigger `recovery`, and with the whole schedule before them. Fewer than `limit`: that was all.
-        """
-        chosen = (
-            select(deliveries.c.id)
-            .where(
-                deliveries.c.tenant == tenant,
-                deliveries.c.subscription_id == subscription_id,
-                deliveries.c.status == DeliveryStatus.EXHAUSTED.value,
-                deliveries.c.created_at >= since,
-                deliveries.c.created_at < until,
+        done = await connection.execute(
+            change.values(
+                status=DeliveryStatus.PENDING.value,
+                next_attempt_at=now,
+                next_trigger=trigger,
+                completed_at=None,
+                steps=case((DELIVERY_IS_PENDING, deliveries.c.steps), else_=0),
+                has_quick_retried=case((DELIVERY_IS_PENDING, deliveries.c.has_quick_retried), else_=false()),
             )
-            .order_by(deliveries.c.id)
-            .limit(limit)
-            .with_for_update()
         )
-        ids = list((await connection.execute(chosen)).scalars())
-        values = {
-            "status": DeliveryStatus.PENDING.value,
-            "next_attempt_at": now,
-            "next_trigger": "recovery",
-            "completed_at": None,
-            "steps": 0,
-            "has_quick_retried": False,
-        }
-        change = deliveries.update().where(self._database.among(deliveries.c.id, ids)).values(values)
-        rows = await connection.execute(change.returning(deliveries))
-        return sorted((delivery_of(row) for row in rows), key=lambda one: one.id)
+        delivery = await _delivery(connection, tenant, delivery_id)
+        return None if delivery is None else Summons(delivery, done.rowcount == 1)
 
 
 def _after(before: Delivery, record: Record) -> Delivery:
     told = record.delivery
     if before.status is not DeliveryStatus.PENDING:
         return replace(before, attempts_made=told.attempts_made)
-    if before.next_trigger not in ("schedule", record.attempt.trigger):
+    is_recovery = before.next_trigger == "recovery"
+    if before.next_trigger not in ("schedule", record.attempt.trigger) and not (
+        is_recovery and told.status is DeliveryStatus.SUCCEEDED
+    ):
         return replace(
             told,
+            steps=before.steps if is_recovery else told.steps,
             status=DeliveryStatus.PENDING,
             next_trigger=before.next_trigger,
             next_attempt_at=before.next_attempt_at,

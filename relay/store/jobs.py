@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from relay.domain.job import Job, JobStatus
+from relay.domain.job import OPEN, Job, JobStatus
 from relay.domain.subscription import Subscription
 from relay.store.events import write_announcements
 from relay.store.rows import Ending, Registration, ending_values, job_of, job_row, label
@@ -31,7 +31,7 @@ END = (
         tracking=bindparam("tracking"),
     )
 )
-IS_PENDING = jobs.c.status == JobStatus.PENDING.value
+IS_OPEN = jobs.c.status.in_([status.value for status in OPEN])
 
 
 class JobVerbs(Verbs):
@@ -157,7 +157,7 @@ class JobVerbs(Verbs):
 
     async def advance_jobs(self, endings: Sequence[Ending]) -> set[str]:
         """
-        End pending jobs, each with its announcement, in bulk; gives the ids of those that these endings ended.
+        End open jobs, each with its announcement, in bulk; gives the ids of those that these endings ended.
 
         The first ending of a job wins; a loser writes nothing.
         """
@@ -168,13 +168,13 @@ class JobVerbs(Verbs):
         first = {ending.job.id: ending for ending in reversed(endings)}
         query = (
             select(jobs.c.id)
-            .where(self._database.among(jobs.c.id, first), IS_PENDING)
+            .where(self._database.among(jobs.c.id, first), IS_OPEN)
             .order_by(jobs.c.id)  # everybody locks in this order
             .with_for_update()
         )
-        pending = set((await connection.execute(query)).scalars())
-        lost = [ending for job_id, ending in first.items() if job_id not in pending]
-        won = [ending for job_id, ending in first.items() if job_id in pending]
+        unended = set((await connection.execute(query)).scalars())
+        lost = [ending for job_id, ending in first.items() if job_id not in unended]
+        won = [ending for job_id, ending in first.items() if job_id in unended]
         won = await self._up_to_date(connection, won)
         if won:
             await connection.execute(END, [{"of": one.job.id, **ending_values(one.job)} for one in won])
@@ -205,23 +205,27 @@ class JobVerbs(Verbs):
 
     @writing
     async def cancel_job(self, connection: AsyncConnection, tenant: str, job_id: str, now: datetime) -> Job | None:
-        """Stop tracking: a pending job is cancelled. Gives the job as it stands, None when the tenant has none."""
-        await connection.execute(
-            jobs.update()
-            .where(jobs.c.tenant == tenant, jobs.c.id == job_id, IS_PENDING)
-            .values(status=JobStatus.CANCELLED.value, completed_at=now, tracking=None)
-        )
+        """
+        Stop tracking: an open job is cancelled; of one that has completed, the public link is revoked.
+
+        Gives the job as it stands, None when the tenant has none.
+        """
+        change = jobs.update().where(jobs.c.tenant == tenant, jobs.c.id == job_id)
+        is_linked = and_(jobs.c.status == JobStatus.COMPLETED.value, jobs.c.link_revoked_at.is_(None))
+        await connection.execute(change.where(is_linked).values(link_revoked_at=now))
+        cancelled = {"status": JobStatus.CANCELLED.value, "completed_at": now, "tracking": None}
+        await connection.execute(change.where(IS_OPEN).values(cancelled))
         return await _job(connection, tenant, job_id)
 
     @writing
     async def renew_result(
-        self, connection: AsyncConnection, tenant: str, job_id: str, result: Mapping[str, Any]
+        self, connection: AsyncConnection, tenant: str, job_id: str, result: Mapping[str, Any], now: datetime
     ) -> bool:
-        """A completed job's result with fresh links; False when there is no such job."""
+        """A completed job's result with fresh links, asked for at `now`; False when there is no such job."""
         done = await connection.execute(
             jobs.update()
             .where(jobs.c.tenant == tenant, jobs.c.id == job_id, jobs.c.status == JobStatus.COMPLETED.value)
-            .values(result=dict(result))
+            .values(result=dict(result), result_fetched_at=now)
         )
         return done.rowcount == 1
 

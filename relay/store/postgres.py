@@ -57,7 +57,6 @@ class PostgresDatabase(Database):
             max_overflow=CONNECTIONS_MORE,
             pool_timeout=POOL_SECONDS,
             pool_recycle=IDLE_SECONDS_MAX,
-            pool_pre_ping=True,  # a restarted database costs nobody a failed request
             hide_parameters=True,  # they hold secrets
             connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **arguments},
         )
@@ -104,7 +103,7 @@ def driver_url(url: str) -> tuple[URL, dict[str, Any]]:
     settings = {"application_name": options.pop("application_name", "relay")}
     arguments.update(_ssl(options))
     if "connect_timeout" in options:
-        arguments["timeout"] = float(options.pop("connect_timeout"))
+        arguments["timeout"] = _seconds(options.pop("connect_timeout"))
     if options.pop("pgbouncer", "") == "true" or options.pop("prepared_statement_cache_size", "") == "0":
         arguments.update(UNNAMED)
     if "options" in options:
@@ -130,6 +129,13 @@ def _ssl(options: dict[str, str]) -> dict[str, Any]:
         raise BadSettings([f"DATABASE_URL: sslrootcert cannot be read: {error}"]) from error
     context.check_hostname = mode == "verify-full"
     return {"ssl": context}
+
+
+def _seconds(words: str) -> float:
+    try:
+        return float(words)
+    except ValueError:
+        raise BadSettings([f"DATABASE_URL: connect_timeout is a number of seconds, not {words}"]) from None
 
 
 def _server_settings(options: str) -> dict[str, str]:

@@ -71,6 +71,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Summons:
+    """A delivery that was asked for by hand; `is_new` is False when it had been and the attempt is still to come."""
+
+    delivery: Delivery
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
     """What one attempt needs to know beside its subscription."""
 
@@ -283,6 +291,9 @@ def job_row(job: Job) -> Values:
         "provider": job.provider,
         "credential_id": job.credential_id,
         "provider_job_id": job.provider_job_id,
+        "submission": job.submission,
+        "result_fetched_at": job.result_fetched_at,
+        "link_revoked_at": job.link_revoked_at,
         "params": job.params,
         "metadata": job.metadata,
         "labels": labels_of(job.metadata),
@@ -327,6 +338,9 @@ def job_of(row: AnyRow) -> Job:
         error=row.error,
         warnings=tuple(row.warnings),
         tracking=row.tracking,
+        submission=row.submission,
+        result_fetched_at=row.result_fetched_at,
+        link_revoked_at=row.link_revoked_at,
     )
 
 
@@ -364,7 +378,6 @@ def delivery_row(delivery: Delivery) -> Values:
         "event_type": delivery.event_type,
         "job_id": delivery.job_id,
         "subscription_id": delivery.subscription_id,
-        "url": delivery.url,
         "expires_at": delivery.expires_at,
         "created_at": delivery.created_at,
         **progress_values(delivery),
@@ -381,6 +394,7 @@ def progress_values(delivery: Delivery) -> Values:
         "next_trigger": delivery.next_trigger,
         "next_attempt_at": delivery.next_attempt_at,
         "completed_at": delivery.completed_at,
+        "url": delivery.url,
     }
 
 

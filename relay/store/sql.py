@@ -18,7 +18,8 @@ from relay.domain.errors import Unreachable
 from relay.store.migrations import upgrade
 from relay.store.rows import Vault
 
-COLLISIONS_MAX = 5  # tries of a transaction that PostgreSQL broke off to end a deadlock
+TRIES_MAX = 5  # of a transaction that PostgreSQL broke off to end a deadlock, or whose connection was lost
+LAST_OF_TRIES = [number == TRIES_MAX for number in range(1, TRIES_MAX + 1)]
 LIST_DEFAULT = 50
 
 # SQLSTATE classes and codes, https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -88,13 +89,23 @@ class Verbs:
 def reading(
     verb: Callable[Concatenate[V, AsyncConnection, P], Awaitable[T]],
 ) -> Callable[Concatenate[V, P], Coroutine[Any, Any, T]]:
-    """The verb is called without `connection`: it is given one that only reads. Raises Unreachable."""
+    """
+    The verb is called without `connection`: it is given one that only reads.
+
+    Run again with a fresh connection when the one it had turns out to be lost. Raises Unreachable.
+    """
 
     @wraps(verb)
     async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with mapped():
-            async with self._database.reader.connect() as connection:
-                return await verb(self, connection, *args, **kwargs)
+        for is_last in LAST_OF_TRIES:
+            with mapped():
+                try:
+                    async with self._database.reader.connect() as connection:
+                        return await verb(self, connection, *args, **kwargs)
+                except DBAPIError as error:
+                    if is_last or not error.connection_invalidated:
+                        raise
+        raise AssertionError("the last try returns or raises")
 
     return run
 
@@ -105,21 +116,25 @@ def writing(
     """
     The verb is called without `connection`: it is given one in a transaction, committed when the verb returns.
 
-    A transaction that was broken off to end a deadlock is run again: a verb keeps nothing between its runs.
-    Raises Unreachable.
+    Run again when the transaction was broken off to end a deadlock, or its connection was lost before the commit;
+    a verb keeps nothing between its runs. Raises Unreachable: then it is not known whether a commit went through.
     """
 
     @wraps(verb)
     async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        for attempt in range(1, COLLISIONS_MAX + 1):
+        for is_last in LAST_OF_TRIES:
+            is_committing = False
             with mapped():
                 try:
                     async with self._database.writer.begin() as connection:
-                        return await verb(self, connection, *args, **kwargs)
+                        result = await verb(self, connection, *args, **kwargs)
+                        is_committing = True
+                    return result
                 except DBAPIError as error:
-                    if _sqlstate(error) not in COLLISIONS or attempt == COLLISIONS_MAX:
+                    is_undone = error.connection_invalidated and not is_committing
+                    if is_last or not (is_undone or _sqlstate(error) in COLLISIONS):
                         raise
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("the last try returns or raises")
 
     return run
 
@@ -150,6 +165,11 @@ def newest(query: Select[Any], table: Table, before: str | None, limit: int) -> 
     if before is not None:
         query = query.where(table.c.id < before)
     return query.order_by(table.c.id.desc()).limit(limit)
+
+
+def is_tenants(table: Table, tenant: str) -> ColumnElement[bool]:
+    """The row is the tenant's, said so that no index on the tenant is taken where what else is asked narrows more."""
+    return table.c.tenant.concat("") == tenant
 
 
 @contextmanager

@@ -39,21 +39,27 @@ class SqliteDatabase(Database):
     def __init__(self, url: str) -> None:
         """Raises BadSettings for a database in memory, which no second process could see."""
         self.url = driver_url(url)
-        self.reader = self._engine(READERS)
+        self.reader = self._engine(READERS, skip_autocommit_rollback=True)  # it begins nothing
         self.writer = self._engine(1)
         event.listen(self.writer.sync_engine, "begin", _begin_immediate)
 
-    def _engine(self, size: int) -> AsyncEngine:
+    def _engine(self, size: int, **more: Any) -> AsyncEngine:
         engine = create_async_engine(
             self.url,
+            **more,
             pool_size=size,
             max_overflow=0,
             pool_timeout=POOL_SECONDS,
             hide_parameters=True,  # they hold secrets
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
+        event.listen(engine.sync_engine, "do_connect", self._must_open)
         event.listen(engine.sync_engine, "connect", self._prepare)
         return engine
+
+    def _must_open(self, *_: Any) -> None:
+        # Tried here first: the driver's thread would outlive a failure, and the event loop perhaps.
+        sqlite3.connect(str(self.url.database)).close()
 
     def _prepare(self, connection: Any, _record: Any) -> None:
         cursor = connection.cursor()

@@ -11,8 +11,8 @@ from relay.domain.delivery import Delivery, DeliveryStatus
 from relay.domain.subscription import Subscription, SubscriptionStatus
 from relay.store.events import write_announcements
 from relay.store.rows import Announcement, delivery_of
-from relay.store.sql import LIST_DEFAULT, Verbs, newest, reading, writing
-from relay.store.tables import deliveries, subscriptions
+from relay.store.sql import LIST_DEFAULT, Verbs, is_tenants, newest, reading, writing
+from relay.store.tables import DELIVERY_IS_HELD, DELIVERY_IS_PENDING, deliveries, subscriptions
 
 FIXED = ("id", "tenant", "job_id", "created_at")  # what no change changes
 WORKERS = ("last_success_at", "failing_since", "hold_until")  # what workers write beside the owner
@@ -137,15 +137,10 @@ class SubscriptionVerbs(Verbs):
         emptied = {"secrets": self._vault.seal([]), "headers": self._vault.seal({})}
         change = change.values(removed_at=now, updated_at=now, **emptied)
         is_done = (await connection.execute(change)).rowcount == 1
-        await connection.execute(
-            deliveries.update()
-            .where(
-                deliveries.c.tenant == tenant,
-                deliveries.c.subscription_id == subscription_id,
-                deliveries.c.status.in_([PENDING, HELD]),
-            )
-            .values(status=DeliveryStatus.CANCELLED.value, next_attempt_at=None, completed_at=now)
-        )
+        cancel = deliveries.update().where(*_its_deliveries(tenant, subscription_id))
+        cancel = cancel.values(status=DeliveryStatus.CANCELLED.value, next_attempt_at=None, completed_at=now)
+        for is_open in (DELIVERY_IS_PENDING, DELIVERY_IS_HELD):
+            await connection.execute(cancel.where(is_open))
         return is_done
 
     @writing
@@ -195,8 +190,7 @@ class SubscriptionVerbs(Verbs):
         self, connection: AsyncConnection, tenant: str, subscription_id: str, now: datetime
     ) -> int:
         """The subscription's pending deliveries are held; gives how many."""
-        is_its = (deliveries.c.tenant == tenant) & (deliveries.c.subscription_id == subscription_id)
-        return await _suspend(connection, is_its)
+        return await _suspend(connection, *_its_deliveries(tenant, subscription_id))
 
     @writing
     async def release_deliveries(
@@ -209,11 +203,7 @@ class SubscriptionVerbs(Verbs):
         """
         chosen = (
             select(deliveries.c.id)
-            .where(
-                deliveries.c.tenant == tenant,
-                deliveries.c.subscription_id == subscription_id,
-                deliveries.c.status == HELD,
-            )
+            .where(*_its_deliveries(tenant, subscription_id), DELIVERY_IS_HELD)
             .order_by(deliveries.c.expires_at.asc().nulls_last(), deliveries.c.created_at, deliveries.c.id)
             .limit(limit)
             .with_for_update()
@@ -229,6 +219,10 @@ def _named(tenant: str, subscription_id: str) -> tuple[ColumnElement[bool], Colu
     return subscriptions.c.tenant == tenant, subscriptions.c.id == subscription_id
 
 
-async def _suspend(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
-    change = deliveries.update().where(which, deliveries.c.status == PENDING)
+def _its_deliveries(tenant: str, subscription_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return is_tenants(deliveries, tenant), deliveries.c.subscription_id == subscription_id
+
+
+async def _suspend(connection: AsyncConnection, *which: ColumnElement[bool]) -> int:
+    change = deliveries.update().where(*which, DELIVERY_IS_PENDING)
     return (await connection.execute(change.values(status=HELD, next_attempt_at=None))).rowcount

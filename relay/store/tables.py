@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -32,6 +33,7 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for every call
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -72,7 +74,7 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else compact(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)
@@ -130,7 +132,7 @@ jobs = Table(
     Column("tenant", Words, nullable=False),
     Column("provider", Words, nullable=False),
     Column("credential_id", Words, nullable=False),
-    Column("provider_job_id", Words, nullable=False),
+    Column("provider_job_id", Words),  # NULL: the provider has not named it
     Column("params", Json, nullable=False),
     Column("metadata", Json, nullable=False),
     Column("labels", LABELS),  # the metadata's scalars as text, for filters; NULL when there are none
@@ -145,6 +147,9 @@ jobs = Table(
     Column("error", Json),
     Column("warnings", Json, nullable=False),
     Column("tracking", Words, unique=True),
+    Column("submission", Words, unique=True),
+    Column("result_fetched_at", Moment),
+    Column("link_revoked_at", Moment),
     Index(None, "tenant", "id"),
     Index(None, "tenant", "status", "id"),
     Index(None, "tenant", "provider", "id"),
@@ -154,6 +159,8 @@ jobs = Table(
     _only("jobs", "pending_created_at", "status = 'pending'", "created_at"),
     _only("jobs", "pending_deadline_at", "status = 'pending'", "deadline_at"),
     _only("jobs", "pending_credential_id", "status = 'pending'", "credential_id"),
+    _only("jobs", "submitting_deadline_at", "status = 'submitting'", "deadline_at"),
+    _only("jobs", "submitting_credential_id", "status = 'submitting'", "credential_id"),
     _only("jobs", "ended", "completed_at IS NOT NULL", "completed_at"),
     Index(
         "ix_jobs_labels",
@@ -238,7 +245,8 @@ deliveries = Table(
     _only("deliveries", "job_id", "job_id IS NOT NULL", "job_id"),
     _only("deliveries", "pending", "status = 'pending'", "id"),
     _only("deliveries", "pending_created_at", "status = 'pending'", "created_at"),
-    _only("deliveries", "open", "status IN ('pending', 'held')", "subscription_id", "status"),
+    _only("deliveries", "pending_subscription_id", "status = 'pending'", "subscription_id"),
+    _only("deliveries", "held_subscription_id", "status = 'held'", "subscription_id"),
 )
 
 attempts = Table(
@@ -262,6 +270,24 @@ attempts = Table(
     Column("retry_after_seconds", Float),
     Column("hint", Words),
     UniqueConstraint("delivery_id", "number"),
+)
+
+recoveries = Table(
+    "recoveries",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant", Words, nullable=False),
+    Column("subscription_id", Words, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("status", Words, nullable=False),
+    Column("place", Words),
+    Column("recovered", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("completed_at", Moment),
+    Index(None, "subscription_id", "id"),
+    _only("recoveries", "running", "status = 'running'", "id"),
+    _only("recoveries", "completed_at", "completed_at IS NOT NULL", "completed_at"),
 )
 
 pace = Table(
@@ -288,3 +314,10 @@ idempotency = Table(
     PrimaryKeyConstraint("tenant", "key"),
     Index(None, "created_at"),
 )
+
+# Constants in the statement, not parameters: only so is it known, when it is planned, that a partial index fits.
+JOB_IS_PENDING = jobs.c.status == literal_column("'pending'")
+JOB_IS_SUBMITTING = jobs.c.status == literal_column("'submitting'")
+DELIVERY_IS_PENDING = deliveries.c.status == literal_column("'pending'")
+DELIVERY_IS_HELD = deliveries.c.status == literal_column("'held'")
+RECOVERY_IS_RUNNING = recoveries.c.status == literal_column("'running'")

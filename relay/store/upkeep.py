@@ -4,23 +4,33 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, or_, select, text
+from sqlalchemy import CTE, ColumnElement, Select, Table, and_, bindparam, delete, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.credential import CredentialStatus
-from relay.domain.delivery import DeliveryStatus
-from relay.domain.job import Job, JobStatus
+from relay.domain.job import Job
 from relay.domain.subscription import SubscriptionStatus
 from relay.store.migrations import current_revision, head_revision
 from relay.store.rows import BusyCredential, BusySubscription, PendingDelivery, PendingJob, job_of
 from relay.store.sql import Verbs, reading, writing
-from relay.store.tables import credentials, deliveries, events, idempotency, jobs, pace, subscriptions
+from relay.store.tables import (
+    DELIVERY_IS_HELD,
+    DELIVERY_IS_PENDING,
+    JOB_IS_PENDING,
+    JOB_IS_SUBMITTING,
+    credentials,
+    deliveries,
+    events,
+    idempotency,
+    jobs,
+    pace,
+    recoveries,
+    subscriptions,
+)
 
 DURATIONS_PER_KIND_MAX = 500  # enough for quantiles, few enough to follow a provider that changed
 Repair = Literal["release", "suspend", "cancel"]
 
-JOB_IS_PENDING = text("jobs.status = 'pending'")  # as text, so that the partial indexes are seen to fit
-DELIVERY_IS_PENDING = text("deliveries.status = 'pending'")
 PENDING_JOBS = select(jobs.c.id, jobs.c.credential_id, jobs.c.created_at).where(JOB_IS_PENDING)
 PENDING_DELIVERIES = select(
     deliveries.c.id, deliveries.c.subscription_id, deliveries.c.next_attempt_at, deliveries.c.expires_at
@@ -90,15 +100,18 @@ class UpkeepVerbs(Verbs):
 
     @reading
     async def overdue_jobs(self, connection: AsyncConnection, now: datetime, limit: int) -> list[Job]:
-        """Pending jobs whose deadline has passed, the longest overdue first."""
-        query = select(jobs).where(JOB_IS_PENDING, jobs.c.deadline_at < now).order_by(jobs.c.deadline_at).limit(limit)
-        return [job_of(row) for row in await connection.execute(query)]
+        """Jobs that have not ended by their deadline, the longest overdue first."""
+        overdue: list[Job] = []
+        for is_open in (JOB_IS_PENDING, JOB_IS_SUBMITTING):
+            query = select(jobs).where(is_open, jobs.c.deadline_at < now).order_by(jobs.c.deadline_at).limit(limit)
+            overdue += [job_of(row) for row in await connection.execute(query)]
+        return sorted(overdue, key=lambda job: job.deadline_at)[:limit]
 
     @reading
     async def credentials_with_pending(self, connection: AsyncConnection) -> list[BusyCredential]:
         """Every credential that a pending job names, with its limits."""
         of = credentials.c
-        busy = select(jobs.c.id).where(JOB_IS_PENDING, jobs.c.credential_id == of.id).exists()
+        busy = _distinct(jobs.c.credential_id, JOB_IS_PENDING)
         query = select(
             of.id,
             of.tenant,
@@ -108,7 +121,7 @@ class UpkeepVerbs(Verbs):
             of.status,
             of.throttled_until,
             of.updated_at,
-        ).where(busy)
+        ).join_from(busy, credentials, of.id == busy.c.value)
         rows = await connection.execute(query)
         return [BusyCredential(*row)._replace(status=CredentialStatus(row.status)) for row in rows]
 
@@ -116,8 +129,11 @@ class UpkeepVerbs(Verbs):
     async def subscriptions_with_pending(self, connection: AsyncConnection) -> list[BusySubscription]:
         """Every subscription with a pending delivery, with its limits."""
         of = subscriptions.c
-        query = select(of.id, of.tenant, of.max_in_flight, of.status, of.hold_until, of.updated_at).where(
-            of.removed_at.is_(None), _has_delivery(DeliveryStatus.PENDING)
+        busy = _distinct(deliveries.c.subscription_id, DELIVERY_IS_PENDING)
+        query = (
+            select(of.id, of.tenant, of.max_in_flight, of.status, of.hold_until, of.updated_at)
+            .join_from(busy, subscriptions, of.id == busy.c.value)
+            .where(of.removed_at.is_(None))
         )
         rows = await connection.execute(query)
         return [BusySubscription(*row)._replace(status=SubscriptionStatus(row.status)) for row in rows]
@@ -133,23 +149,25 @@ class UpkeepVerbs(Verbs):
         of = subscriptions.c
         is_active = of.status == SubscriptionStatus.ACTIVE.value
         is_there = of.removed_at.is_(None)
-        has_pending, has_held = _has_delivery(DeliveryStatus.PENDING), _has_delivery(DeliveryStatus.HELD)
-        cases: tuple[tuple[Repair, ColumnElement[bool]], ...] = (
-            ("release", and_(is_there, is_active, has_held)),
-            ("suspend", and_(is_there, ~is_active, has_pending)),
-            ("cancel", and_(~is_there, or_(has_pending, has_held))),
+        cases: tuple[tuple[Repair, ColumnElement[bool], ColumnElement[bool]], ...] = (
+            ("release", DELIVERY_IS_HELD, and_(is_there, is_active)),
+            ("suspend", DELIVERY_IS_PENDING, and_(is_there, ~is_active)),
+            ("cancel", DELIVERY_IS_PENDING, ~is_there),
+            ("cancel", DELIVERY_IS_HELD, ~is_there),
         )
-        strays: list[Stray] = []
-        for repair, is_astray in cases:
-            query = select(of.tenant, of.id).where(is_astray).limit(limit)
-            strays += [Stray(tenant, id_, repair) for tenant, id_ in await connection.execute(query)]
-        return strays
+        strays: dict[Stray, None] = {}  # in the order they are found, each once
+        for repair, has, is_astray in cases:
+            listed = _distinct(deliveries.c.subscription_id, has)
+            query = select(of.tenant, of.id).join_from(listed, subscriptions, of.id == listed.c.value)
+            for tenant, id_ in await connection.execute(query.where(is_astray).limit(limit)):
+                strays[Stray(tenant, id_, repair)] = None
+        return list(strays)
 
     @writing
     async def prune(self, connection: AsyncConnection, before: datetime, limit: int) -> int:
         """
         Forget up to `limit` of each: jobs that ended before then with all that was told of them, other events,
-        removed subscriptions, and calls with an idempotency key.
+        removed subscriptions, recoveries that are over, and calls with an idempotency key.
 
         What still has a pending delivery stays, with its attempts. Gives how many of those were forgotten
         (deliveries and attempts are not counted); 0: nothing is left to forget.
@@ -165,7 +183,11 @@ class UpkeepVerbs(Verbs):
         left = await self._ids(connection, _old_subscriptions(before, limit))
         if left:
             await connection.execute(delete(subscriptions).where(self._database.among(subscriptions.c.id, left)))
-        return len(gone) + len(told) + len(left) + await _forget_calls(connection, before, limit)
+        over = await self._ids(connection, _old_recoveries(before, limit))
+        if over:
+            await connection.execute(delete(recoveries).where(self._database.among(recoveries.c.id, over)))
+        calls = await _forget_calls(connection, before, limit)
+        return len(gone) + len(told) + len(left) + len(over) + calls
 
     async def _ids(self, connection: AsyncConnection, query: Select[Any]) -> list[str]:
         return list((await connection.execute(query)).scalars())
@@ -244,22 +266,20 @@ def _between(query: Select[Any], table: Table, since: datetime, until: datetime,
     return query.order_by(table.c.created_at, table.c.id).limit(limit)
 
 
-def _has_delivery(status: DeliveryStatus) -> ColumnElement[bool]:
-    # Both conditions: the first is what the partial index says, word for word.
-    return (
-        select(deliveries.c.id)
-        .where(
-            text("deliveries.status IN ('pending', 'held')"),
-            deliveries.c.subscription_id == subscriptions.c.id,
-            deliveries.c.status == status.value,
-        )
-        .exists()
-    )
+def _distinct(column: ColumnElement[str], condition: ColumnElement[bool]) -> CTE:
+    """The different values of an indexed column, one seek for each: DISTINCT would read every row."""
+    following = select(func.min(column).label("value")).where(condition).cte("following", recursive=True)
+    step = select(func.min(column)).where(condition, column > following.c.value).correlate(following)
+    return following.union_all(select(step.scalar_subquery()).where(following.c.value.is_not(None)))
+
+
+def _has_delivery(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return select(deliveries.c.id).where(condition, deliveries.c.subscription_id == subscriptions.c.id).exists()
 
 
 def _old_jobs(before: datetime, limit: int) -> Select[Any]:
     awaited = select(deliveries.c.id).where(DELIVERY_IS_PENDING, deliveries.c.job_id == jobs.c.id).exists()
-    query = select(jobs.c.id).where(jobs.c.completed_at < before, jobs.c.status != JobStatus.PENDING.value, ~awaited)
+    query = select(jobs.c.id).where(jobs.c.completed_at < before, ~awaited)
     return query.order_by(jobs.c.completed_at).limit(limit)
 
 
@@ -272,8 +292,13 @@ def _old_events(before: datetime, limit: int) -> Select[Any]:
 
 
 def _old_subscriptions(before: datetime, limit: int) -> Select[Any]:
-    is_open = or_(_has_delivery(DeliveryStatus.PENDING), _has_delivery(DeliveryStatus.HELD))
+    is_open = or_(_has_delivery(DELIVERY_IS_PENDING), _has_delivery(DELIVERY_IS_HELD))
     return select(subscriptions.c.id).where(subscriptions.c.removed_at < before, ~is_open).limit(limit)
+
+
+def _old_recoveries(before: datetime, limit: int) -> Select[Any]:
+    of = recoveries.c
+    return select(of.id).where(of.completed_at < before).order_by(of.completed_at).limit(limit)
 
 
 async def _forget_calls(connection: AsyncConnection, before: datetime, limit: int) -> int:

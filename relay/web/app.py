@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -13,12 +13,14 @@ from relay.bootstrap import Relay, check_database, ensure_environment_credential
 from relay.clock import Clock
 from relay.domain.errors import BadSettings, Unreachable
 from relay.settings import Settings, load
-from relay.web import numbers
+from relay.web import numbers, waiting
 from relay.web.edge import Edge
+from relay.web.openapi import document
 from relay.web.problems import HANDLERS
-from relay.web.routes import routes
+from relay.web.routes import OPEN_ROUTES, OPERATIONS, routes
 
 RETRY_SECONDS = 2.0
+CANCEL_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +41,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
         async with open_relay(settings, clock) as relay:
             app.state.relay = relay
             prepared = await _prepare(relay)
-            tasks = [asyncio.create_task(numbers.publish(relay))]
+            tasks = [asyncio.create_task(work) for work in (numbers.publish(relay), waiting.recheck(relay))]
             if not prepared:
                 tasks.append(asyncio.create_task(_prepare_later(relay)))
             try:
@@ -55,6 +57,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body with some clients; 404 says what is wrong
     app.state.public_url = settings.public_url
+    app.state.document = document(OPERATIONS, OPEN_ROUTES, settings.public_url)
     return app
 
 
@@ -84,8 +87,9 @@ async def _prepare_later(relay: Relay) -> None:
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+    # redis-py can swallow a cancellation that meets one of its own timeouts: ask until it is heard.
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, left = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+        tasks = list(left)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -31,6 +32,7 @@ class Call:
     request: Request
     document: dict[str, Any]
     query: Query
+    mark: str | None = None  # what the same call would have again; None: it came without an Idempotency-Key
 
     @property
     def tenant(self) -> str:
@@ -52,12 +54,17 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+InterruptedHandler = Callable[[Call], Awaitable[Response | None]]
 OpenHandler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one route: all that the router and the reference page need to know of it."""
+    """
+    One method of one route: all that the router and the reference need to know of it. `shows` is the shape of the
+    answer, `also` are further status codes of success, `problems` those of problems that not every route has.
+    `interrupted` answers for the same call before it that died on the way, where something can be said of it.
+    """
 
     method: str
     path: str
@@ -68,6 +75,10 @@ class Operation:
     status_code: int = 200
     body: type[Document] | None = None
     query: type[Query] = Query
+    shows: type[BaseModel] | None = None
+    also: tuple[int, ...] = ()
+    problems: Mapping[int, str] = field(default_factory=dict)
+    interrupted: InterruptedHandler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,7 @@ class OpenRoute:
     path: str
     handler: OpenHandler
     summary: str
+    answers: Mapping[int, str] = field(default_factory=dict)
 
 
 def answer(view: Mapping[str, Any], status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -114,10 +126,18 @@ async def serve(operation: Operation, request: Request) -> Response:
     if operation.method != "POST" or "idempotency-key" not in request.headers:
         return await operation.handler(call)
     told = json.dumps(document, sort_keys=True)
+    words = once.read_key(request.headers.getlist("idempotency-key"))
+    fingerprint = once.fingerprint(operation.method, request.scope["path"], told)
+    return await _once(operation, replace(call, mark=once.mark(key.tenant, words, fingerprint)), words, fingerprint)
+
+
+async def _once(operation: Operation, call: Call, words: str, fingerprint: str) -> Response:
+    interrupted = operation.interrupted
     return await once.handled(
-        relay,
-        key.tenant,
-        once.read_key(request.headers.getlist("idempotency-key")),
-        once.fingerprint(operation.method, request.scope["path"], told),
+        call.relay,
+        call.tenant,
+        words,
+        fingerprint,
         lambda: operation.handler(call),
+        (lambda: interrupted(call)) if interrupted else None,
     )

@@ -2,22 +2,66 @@
 
 from starlette.responses import Response
 
-from relay.domain.event import event_view
+from relay.domain.errors import Fault
+from relay.domain.event import Event, event_view
+from relay.domain.ids import is_id
+from relay.web import waiting
 from relay.web.calls import Call, answer
+from relay.web.checks import bad_query
 from relay.web.pages import open_page, page_view, shown
 from relay.web.problems import not_found
 from relay.web.schemas import EventsQuery
 
+FEED_START = "start"
+FEED_NOW = "now"
+
 
 async def index(call: Call) -> Response:
-    """A page of events."""
+    """A page of events, or of the feed."""
     query = call.asked(EventsQuery)
+    if query.after is not None:
+        return await _feed(call, query, query.after)
+    if query.wait is not None:
+        raise bad_query([Fault("?wait", "only the feed waits: give `after` as well", "invalid_format")])
     page = open_page(call.relay.tokens, query, "evt")
     rows = await call.relay.store.list_events(
         call.tenant, type=query.type, job=query.job, before=page.before, limit=page.want
     )
     views = [event_view(one) for one in rows[: shown(page, rows)]]
     return answer(page_view(call.relay.tokens, page, rows, views))
+
+
+async def _feed(call: Call, query: EventsQuery, after: str) -> Response:
+    """
+    Events in order of acceptance, each once for whoever gives back `next_cursor` as `after`. The filters leave events
+    out of a page, never the cursor behind: a page can be empty while there is more.
+    """
+    relay = call.relay
+    place = await _place(call, after)
+
+    async def look() -> list[Event]:
+        return await relay.store.events_after(call.tenant, place, query.limit)
+
+    events = await waiting.until(relay, call.tenant, query.wait, look, bool) if query.wait else await look()
+    last = events[-1].id if events else place
+    views = [event_view(one) for one in events if query.type in (None, one.type) and query.job in (None, one.job_id)]
+    return answer({"data": views, "next_cursor": relay.tokens.for_cursor(last or FEED_START)})
+
+
+async def _place(call: Call, after: str) -> str | None:
+    """The event that the feed goes on behind; None: from the first. Problem 400 for a cursor that is none."""
+    if after == FEED_START:
+        return None
+    if after == FEED_NOW:
+        newest = await call.relay.store.list_events(call.tenant, limit=1)
+        return newest[0].id if newest else None
+    place = call.relay.tokens.place_of(after)
+    if place == FEED_START:
+        return None
+    if place is None or not is_id("evt", place):
+        detail = "`start`, `now`, or the `next_cursor` of the page before, as it was given"
+        raise bad_query([Fault("?after", detail, "malformed")])
+    return place
 
 
 async def show(call: Call) -> Response:

@@ -1,5 +1,6 @@
 """Jobs: registered one by one or in batches, listed, shown, looked at now, and let go."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,26 +8,54 @@ from starlette.responses import Response
 
 from relay.domain.errors import Fault, Invalid, Refused
 from relay.domain.ids import is_id
+from relay.domain.job import Job, JobStatus
+from relay.domain.observation import ErrorCode
 from relay.register import JobRequest
+from relay.submit import Asked, Declined
+from relay.web import waiting
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, bad_query, check, invalid, metadata_faults, name_faults, pointer
 from relay.web.job_views import job_views
 from relay.web.pages import open_page, page_view, shown
-from relay.web.problems import not_found, refusal_view
-from relay.web.schemas import JobsQuery, NewJob, NewJobs
+from relay.web.problems import Problem, not_found, refusal_view
+from relay.web.schemas import JobQuery, JobsQuery, NewJob, NewJobs
 
 CREDENTIALS_OF_ONE_NAME_MAX = 50
 
+# A refusal to make a job: its status, its problem's code, and what of the request it is about.
+DECLINED: dict[ErrorCode, tuple[int, str, str]] = {
+    "invalid_request": (422, "submission_refused", "/submit"),
+    "content_rejected": (422, "submission_refused", "/submit"),
+    "not_found": (422, "submission_refused", "/submit"),
+    "authentication": (409, "credential_refused", "/credential"),
+    "payment_required": (402, "payment_required", "/credential"),
+    "rate_limited": (429, "rate_limited", "/credential"),
+    "provider_error": (503, "provider_unavailable", "/provider"),
+    "timeout": (503, "provider_unavailable", "/provider"),
+    "expired": (502, "provider_refused", "/provider"),
+    "unknown": (502, "provider_refused", "/provider"),
+}
+
 
 async def create(call: Call) -> Response:
-    """201 with the new job, 200 with the one that the credential already tracks."""
+    """201 with the new job, 200 with the one that the credential already tracks, 202 with one that is in doubt."""
     request = await _read(call, check(NewJob, call.document))
+    if request.submit is not None:
+        return await _submit(call, request)
     (told,) = await call.relay.register.jobs(call.tenant, [request])
     if isinstance(told, Refused):
         raise told
     job, is_new = told
     (view,) = await job_views(call.relay, [job], with_deliveries=True)
     return created(view, "/v1/jobs") if is_new else answer(view)
+
+
+async def interrupted(call: Call) -> Response | None:
+    """What became of a job that was to be made when the process died; None where nothing is known of it."""
+    if call.document.get("submit") is None or call.mark is None:
+        return None
+    job = await call.relay.submit.interrupted(call.mark)
+    return None if job is None else await _asked(call, Asked(job, is_new=False))
 
 
 async def create_batch(call: Call) -> Response:
@@ -64,8 +93,16 @@ async def index(call: Call) -> Response:
 
 
 async def show(call: Call) -> Response:
-    """One job with the summary of its deliveries."""
-    job = await call.relay.store.find_job(call.tenant, call.id("job"))
+    """One job with the summary of its deliveries; with `wait`, as soon as it has ended."""
+    job_id, wait_seconds = call.id("job"), call.asked(JobQuery).wait or 0
+
+    async def look() -> Job | None:
+        return await call.relay.store.find_job(call.tenant, job_id)
+
+    def is_over(job: Job | None) -> bool:
+        return job is None or job.has_ended
+
+    job = await (waiting.until(call.relay, job_id, wait_seconds, look, is_over) if wait_seconds else look())
     if job is None:
         raise not_found()
     (view,) = await job_views(call.relay, [job], with_deliveries=True)
@@ -90,9 +127,33 @@ async def refresh(call: Call) -> Response:
     return answer(view, 202)
 
 
+async def _submit(call: Call, request: JobRequest) -> Response:
+    answer = await call.relay.submit.job(call.tenant, request, call.mark)
+    if isinstance(answer, Declined):
+        raise _declined(answer)
+    return await _asked(call, answer)
+
+
+async def _asked(call: Call, asked: Asked) -> Response:
+    (view,) = await job_views(call.relay, [asked.job], with_deliveries=True)
+    if asked.job.status is JobStatus.SUBMITTING:
+        return answer(view, 202, {"location": f"/v1/jobs/{asked.job.id}"})
+    return created(view, "/v1/jobs") if asked.is_new else answer(view)
+
+
+def _declined(answer: Declined) -> Problem:
+    status_code, code, where = DECLINED[answer.code]
+    if status_code == 503 and answer.retry_after_seconds is None:
+        status_code, code, where = DECLINED["unknown"]
+    faults = [Fault(where, answer.detail, answer.provider_code or answer.code)]
+    wait_seconds = answer.retry_after_seconds
+    headers = None if wait_seconds is None else {"retry-after": str(math.ceil(wait_seconds))}
+    return Problem(status_code, code, f"No job was made: {answer.detail}.".replace("..", "."), faults, headers=headers)
+
+
 async def _read(call: Call, checked: Checked[NewJob]) -> JobRequest:
     request = _request(checked.fields)
-    faults = metadata_faults(checked.fields.get("metadata"), "/metadata")
+    faults = metadata_faults(checked.fields.get("metadata"), "/metadata") + _missing(call.document)
     faults += await call.relay.register.faults(call.tenant, request)
     checked.accepted(faults)
     if request.callback_url is not None and (blocked := await name_faults(call.relay, _callback(request))):
@@ -105,6 +166,10 @@ async def _read_item(call: Call, document: Any) -> JobRequest | Refused:
     checked = check(NewJob, document)
     request = _request(checked.fields)
     faults = checked.faults + metadata_faults(checked.fields.get("metadata"), "/metadata")
+    if isinstance(document, dict):
+        faults += _missing(document)
+    if request.submit is not None:
+        faults.append(Fault("/submit", "have a job made by a call of its own: POST /v1/jobs", "not_in_batch"))
     if not faults:
         return request
     return _refusal(faults + await call.relay.register.faults(call.tenant, request))
@@ -128,6 +193,12 @@ async def _vetted(call: Call, requests: list[JobRequest | Refused]) -> list[JobR
     ]
 
 
+def _missing(document: Mapping[str, Any]) -> list[Fault]:
+    if document.get("provider_job_id") is not None or document.get("submit") is not None:
+        return []
+    return [Fault("/provider_job_id", "this field is required, or `submit` to have a job made", "missing")]
+
+
 def _request(fields: Mapping[str, Any]) -> JobRequest:
     callback = fields.get("callback") or {}
     return JobRequest(
@@ -139,6 +210,7 @@ def _request(fields: Mapping[str, Any]) -> JobRequest:
         deadline_seconds=fields.get("deadline_seconds"),
         callback_url=callback.get("url"),
         callback_secret=callback.get("secret"),
+        submit=fields.get("submit"),
     )
 
 

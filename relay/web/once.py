@@ -33,18 +33,34 @@ def fingerprint(method: str, path: str, body: str) -> str:
     return hashlib.sha256(f"{method}\n{path}\n{body}".encode()).hexdigest()
 
 
+def mark(tenant: str, key: str, told: str) -> str:
+    """What no other call of any tenant has; `told` is the call's fingerprint."""
+    return hashlib.sha256(f"{tenant}\n{key}\n{told}".encode()).hexdigest()
+
+
 async def handled(
-    relay: Relay, tenant: str, key: str, mark: str, handler: Callable[[], Awaitable[Response]]
+    relay: Relay,
+    tenant: str,
+    key: str,
+    told: str,
+    handler: Callable[[], Awaitable[Response]],
+    interrupted: Callable[[], Awaitable[Response | None]] | None = None,
 ) -> Response:
     """
-    The handler's answer, or the saved one of the same call before it.
+    The handler's answer, or the saved one of the same call before it; `told` is its fingerprint.
 
     What was refused did nothing and is not saved, so the same key may try again. Raises Problem 422 when
-    the key was used for another call, 409 while the first is still being handled.
+    the key was used for another call, 409 while the first is still being handled: unless `interrupted` knows that it
+    died on the way, and what came of it.
     """
-    saved = await relay.store.open_call(tenant, key, mark, relay.clock.now())
+    saved = await relay.store.open_call(tenant, key, told, relay.clock.now())
     if saved is not None:
-        return _replayed(saved, mark)
+        is_same_in_flight = saved.fingerprint == told and saved.status_code is None
+        known = await interrupted() if interrupted and is_same_in_flight else None
+        if known is None:
+            return _replayed(saved, told)
+        await _close(relay, tenant, key, known)
+        return known
     try:
         response = await handler()
     except BaseException:
@@ -70,8 +86,8 @@ async def _forget(relay: Relay, tenant: str, key: str) -> None:
         log.warning("call_not_forgotten", reason=str(error))
 
 
-def _replayed(saved: SavedCall, mark: str) -> Response:
-    if saved.fingerprint != mark:
+def _replayed(saved: SavedCall, told: str) -> Response:
+    if saved.fingerprint != told:
         detail = "This Idempotency-Key was used for another request; take a new one."
         raise Problem(422, "idempotency_key_reused", detail)
     if saved.status_code is None:

@@ -2,7 +2,20 @@
 
 from starlette.routing import BaseRoute, Route
 
-from relay.web import credentials, deliveries, events, health, jobs, keys, numbers, reference, subscriptions, timeline
+from relay.web import (
+    credentials,
+    deliveries,
+    docs,
+    events,
+    health,
+    jobs,
+    keys,
+    numbers,
+    reference,
+    results,
+    subscriptions,
+    timeline,
+)
 from relay.web.calls import OpenRoute, Operation, dispatch
 from relay.web.problems import show_problem
 from relay.web.schemas import (
@@ -11,6 +24,7 @@ from relay.web.schemas import (
     CredentialsQuery,
     DeliveriesQuery,
     EventsQuery,
+    JobQuery,
     JobsQuery,
     NewCredential,
     NewJob,
@@ -19,8 +33,25 @@ from relay.web.schemas import (
     NewSubscription,
     Nothing,
     PageQuery,
+    ResultQuery,
     Rotation,
     SubscriptionsQuery,
+)
+from relay.web.shapes import (
+    Batch,
+    CreatedKey,
+    CreatedSubscription,
+    Credential,
+    Delivery,
+    DescribedEventType,
+    Event,
+    Job,
+    Key,
+    Page,
+    Provider,
+    Secrets,
+    Subscription,
+    Timeline,
 )
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -29,10 +60,15 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/jobs",
         scope="jobs:write",
         handler=jobs.create,
-        summary="Watch a provider's job",
-        returns="the new job; 200 with the existing one when this credential already tracks that id",
+        summary="Watch a provider's job, or have it made",
+        returns="the new job; 200 with the existing one when this credential already tracks that id; 202 with one that "
+        "is `submitting` when it is not known whether the provider has made it",
         status_code=201,
         body=NewJob,
+        shows=Job,
+        also=(200, 202),
+        problems={402: "the provider wants to be paid", 429: "too many requests", 502: "the provider cannot make it"},
+        interrupted=jobs.interrupted,
     ),
     Operation(
         method="GET",
@@ -42,6 +78,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List jobs",
         returns="a page of jobs",
         query=JobsQuery,
+        shows=Page[Job],
     ),
     Operation(
         method="POST",
@@ -51,6 +88,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Watch up to 1000 jobs",
         returns="for each item, in order, its status and its job or problem",
         body=NewJobs,
+        shows=Batch,
     ),
     Operation(
         method="GET",
@@ -59,6 +97,8 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=jobs.show,
         summary="Show a job",
         returns="the job, with the summary of its deliveries",
+        query=JobQuery,
+        shows=Job,
     ),
     Operation(
         method="DELETE",
@@ -66,7 +106,8 @@ OPERATIONS: tuple[Operation, ...] = (
         scope="jobs:write",
         handler=jobs.cancel,
         summary="Stop watching a job",
-        returns="the job, cancelled, or as it had ended before",
+        returns="the job, cancelled, or as it had ended before, its public link taken back",
+        shows=Job,
     ),
     Operation(
         method="POST",
@@ -77,6 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the job; the look follows",
         status_code=202,
         body=Nothing,
+        shows=Job,
     ),
     Operation(
         method="GET",
@@ -85,6 +127,18 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=timeline.show,
         summary="Show a job's life",
         returns="the timeline, oldest first",
+        shows=Timeline,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{id}/result",
+        scope="read",
+        handler=results.show,
+        summary="Go to a file of the result",
+        returns="a redirect to where the provider has the file now",
+        status_code=302,
+        query=ResultQuery,
+        problems={409: "no result (yet)", 410: "the provider has it no more", 502: "the provider does not give it"},
     ),
     Operation(
         method="POST",
@@ -95,6 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the subscription, with its secret",
         status_code=201,
         body=NewSubscription,
+        shows=CreatedSubscription,
     ),
     Operation(
         method="GET",
@@ -104,6 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List subscriptions",
         returns="a page of subscriptions",
         query=SubscriptionsQuery,
+        shows=Page[Subscription],
     ),
     Operation(
         method="GET",
@@ -112,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=subscriptions.show,
         summary="Show a subscription",
         returns="the subscription",
+        shows=Subscription,
     ),
     Operation(
         method="PATCH",
@@ -121,6 +178,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Change, pause or resume a subscription",
         returns="the subscription after the merge patch",
         body=ChangedSubscription,
+        shows=Subscription,
     ),
     Operation(
         method="DELETE",
@@ -138,6 +196,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=subscriptions.show_secret,
         summary="Show the signing secrets",
         returns="the secrets that sign at present",
+        shows=Secrets,
     ),
     Operation(
         method="POST",
@@ -148,6 +207,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the new secret, and those that sign on beside it",
         status_code=201,
         body=Rotation,
+        shows=Secrets,
     ),
     Operation(
         method="POST",
@@ -158,6 +218,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the delivery of a signed `webhook.test`",
         status_code=202,
         body=Nothing,
+        shows=Delivery,
     ),
     Operation(
         method="POST",
@@ -167,6 +228,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Activate a subscription",
         returns="the subscription, active; held deliveries are released",
         body=Nothing,
+        shows=Subscription,
     ),
     Operation(
         method="GET",
@@ -176,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List events",
         returns="a page of events",
         query=EventsQuery,
+        shows=Page[Event],
     ),
     Operation(
         method="GET",
@@ -184,6 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=events.show,
         summary="Show an event",
         returns="the event",
+        shows=Event,
     ),
     Operation(
         method="GET",
@@ -193,6 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List deliveries",
         returns="a page of deliveries",
         query=DeliveriesQuery,
+        shows=Page[Delivery],
     ),
     Operation(
         method="GET",
@@ -201,6 +266,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=deliveries.show,
         summary="Show a delivery",
         returns="the delivery, with every attempt",
+        shows=Delivery,
     ),
     Operation(
         method="POST",
@@ -211,6 +277,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the delivery; the attempt follows",
         status_code=202,
         body=Nothing,
+        shows=Delivery,
     ),
     Operation(
         method="POST",
@@ -221,6 +288,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the credential, without its secrets",
         status_code=201,
         body=NewCredential,
+        shows=Credential,
     ),
     Operation(
         method="GET",
@@ -230,6 +298,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List credentials",
         returns="a page of credentials",
         query=CredentialsQuery,
+        shows=Page[Credential],
     ),
     Operation(
         method="GET",
@@ -238,6 +307,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=credentials.show,
         summary="Show a credential",
         returns="the credential",
+        shows=Credential,
     ),
     Operation(
         method="PATCH",
@@ -247,6 +317,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Change or resume a credential",
         returns="the credential after the merge patch",
         body=ChangedCredential,
+        shows=Credential,
     ),
     Operation(
         method="DELETE",
@@ -266,6 +337,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the key, shown this once",
         status_code=201,
         body=NewKey,
+        shows=CreatedKey,
     ),
     Operation(
         method="GET",
@@ -275,6 +347,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List API keys",
         returns="a page of keys",
         query=PageQuery,
+        shows=Page[Key],
     ),
     Operation(
         method="DELETE",
@@ -292,6 +365,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=reference.list_providers,
         summary="List providers",
         returns="every provider",
+        shows=Page[Provider],
     ),
     Operation(
         method="GET",
@@ -300,6 +374,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=reference.show_provider,
         summary="Show a provider",
         returns="the provider",
+        shows=Provider,
     ),
     Operation(
         method="GET",
@@ -308,14 +383,57 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=reference.list_event_types,
         summary="List types of events",
         returns="every type of event",
+        shows=Page[DescribedEventType],
     ),
 )
 
 OPEN_ROUTES: tuple[OpenRoute, ...] = (
-    OpenRoute(path="/healthz", handler=health.alive, summary="Whether the process lives"),
-    OpenRoute(path="/readyz", handler=health.ready, summary="Whether the relay gets on with its work"),
-    OpenRoute(path="/metrics", handler=numbers.show, summary="Prometheus metrics of all processes"),
-    OpenRoute(path="/problems/{code}", handler=show_problem, summary="What a problem's type means"),
+    OpenRoute(
+        path="/r/{token}",
+        handler=results.follow,
+        summary="Go to a file of the result, by the link that events carry",
+        answers={
+            302: "where the provider has the file now",
+            404: "no such link or file",
+            409: "no result",
+            410: "the provider has it no more, or the link was taken back",
+            502: "the provider does not give it",
+            503: "the provider cannot be asked now",
+        },
+    ),
+    OpenRoute(
+        path="/healthz", handler=health.alive, summary="Whether the process lives", answers={200: "the process lives"}
+    ),
+    OpenRoute(
+        path="/readyz",
+        handler=health.ready,
+        summary="Whether the relay gets on with its work",
+        answers={200: "ready", 503: "not ready; the body names what is not"},
+    ),
+    OpenRoute(
+        path="/metrics",
+        handler=numbers.show,
+        summary="Prometheus metrics of all processes",
+        answers={200: "the metrics in Prometheus' text format", 401: "the token is missing"},
+    ),
+    OpenRoute(
+        path="/openapi.json",
+        handler=docs.show_document,
+        summary="This API as an OpenAPI 3.1 document",
+        answers={200: "the document"},
+    ),
+    OpenRoute(
+        path="/docs",
+        handler=docs.show_page,
+        summary="The reference for people",
+        answers={200: "a page that loads nothing from elsewhere"},
+    ),
+    OpenRoute(
+        path="/problems/{code}",
+        handler=show_problem,
+        summary="What a problem's type means",
+        answers={200: "the meaning"},
+    ),
 )
 
 

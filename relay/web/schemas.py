@@ -33,6 +33,7 @@ BATCH_JOBS_MAX = 1000
 PAGE_LIMIT_DEFAULT = 50
 PAGE_LIMIT_MAX = 200
 CURSOR_CHARACTERS_MAX = 256
+WAIT_SECONDS_MAX = 30
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
@@ -94,10 +95,11 @@ class Callback(Document):
 
 
 class NewJob(Document):
-    """A provider's job to watch."""
+    """A provider's job to watch; `submit`, its own create body, has the job made there first."""
 
     provider: Text
-    provider_job_id: ProviderJobId
+    provider_job_id: ProviderJobId | None = None
+    submit: dict[str, Any] | None = None
     credential: Text | None = None
     params: Params | None = None
     metadata: dict[str, Any] | None = None
@@ -106,7 +108,7 @@ class NewJob(Document):
 
 
 class NewJobs(Document):
-    """Up to a thousand of them; each is checked by itself, as a `NewJob`."""
+    """Up to a thousand of them, none with `submit`; each is checked by itself, as a `NewJob`."""
 
     jobs: Annotated[list[Any], Field(min_length=1, max_length=BATCH_JOBS_MAX)]
 
@@ -198,11 +200,23 @@ class PageQuery(Query):
 class JobsQuery(PageQuery):
     """`metadata.<key>` filters by a value of the metadata, written as text."""
 
-    status: Literal["pending", "completed", "failed", "expired", "cancelled"] | None = None
+    status: Literal["submitting", "pending", "completed", "failed", "expired", "cancelled"] | None = None
     provider: Text | None = None
     credential: Text | None = None
     provider_job_id: ProviderJobId | None = None
     metadata: dict[str, str] = {}
+
+
+class ResultQuery(Query):
+    """Which file of the result, counted from 0."""
+
+    file: Annotated[int, Field(ge=0)] = 0
+
+
+class JobQuery(Query):
+    """`wait` holds the answer back for so many seconds, or until the job has ended."""
+
+    wait: Annotated[int, Field(ge=1, le=WAIT_SECONDS_MAX)] | None = None
 
 
 class SubscriptionsQuery(PageQuery):
@@ -212,7 +226,13 @@ class SubscriptionsQuery(PageQuery):
 
 
 class EventsQuery(PageQuery):
-    """Events by type and job."""
+    """
+    Events by type and job, newest first; with `after` a feed, oldest first: `start`, `now` or the `next_cursor` of the
+    page before. `wait` holds an empty page of the feed back for so many seconds, or until there is an event.
+    """
+
+    after: Annotated[str, Field(max_length=CURSOR_CHARACTERS_MAX)] | None = None
+    wait: Annotated[int, Field(ge=0, le=WAIT_SECONDS_MAX)] | None = None
 
     type: EventType | None = None
     job: JobId | None = None
@@ -232,4 +252,4 @@ class CredentialsQuery(PageQuery):
 
     provider: Text | None = None
     name: Text | None = None
-    status: Literal["active", "auth_failed", "payment_required", "throttled"] | None = None
+    status: Literal["active", "auth_failed", "payment_required", "throttled", "unreachable"] | None = None

@@ -19,7 +19,7 @@ def account(warnings: list[str] | None = None) -> Account:
 
 def track(**more: object) -> Track:
     told = {"job": "job_1", "status": "pending", "provider_status": "running", "polls": 1, **more}
-    return Track(account(), "task_1", **told)  # type: ignore[arg-type]
+    return Track(account(), "task_1", **told)  # type: ignore[arg-type]  # the fields of a track
 
 
 def test_without_a_terminal_each_change_is_a_plain_line() -> None:

@@ -48,7 +48,7 @@ class Events:
         start = int(parse_qs(urlsplit(call.target).query).get("cursor", ["0"])[0])
         page = {"data": self.events[start : start + 2], "next_cursor": None}
         if start + 2 < len(self.events):
-            page["next_cursor"] = str(start + 2)  # type: ignore[assignment]
+            page["next_cursor"] = str(start + 2)  # type: ignore[assignment]  # a page is a plain dict
         await wire.respond(200, {"content-type": "application/json"}, json.dumps(page).encode())
 
 

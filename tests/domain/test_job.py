@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from itertools import product
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,17 +17,21 @@ from relay.domain.job import (
     EVENT_OF_ENDING,
     MEMO_NUMBER_MAX,
     NOT_FOUND_GAP_SECONDS_MAX,
+    OPEN,
+    SUBMISSIONS,
     TRANSITIONS,
     Again,
     Ended,
     Job,
     JobStatus,
     Memo,
+    SubmissionAnswer,
     deadline,
     expire,
     links_expire_at,
     remember,
     step,
+    submitted,
 )
 from relay.domain.moments import from_ms, to_ms
 from relay.domain.observation import File, JobError, Observation, Outcome, Result
@@ -34,7 +39,8 @@ from relay.domain.pacing import Pace
 from tests.domain.specimens import NOW, a_job, later
 
 PACE = Pace(interval_seconds=3.0, min_seconds=1.0, max_seconds=60.0)
-ENDED = [status for status in JobStatus if status is not JobStatus.PENDING]
+UNSEEN = [status for status in JobStatus if status is not JobStatus.PENDING]  # of which no look is made
+ENDED = [status for status in JobStatus if status not in OPEN]
 LASTING = [Outcome.PENDING, Outcome.UNKNOWN, Outcome.AUTH, Outcome.PAYMENT, Outcome.THROTTLED, Outcome.TRANSIENT]
 DICE = st.floats(0, 1, exclude_max=True)
 OBSERVATIONS = st.sampled_from(Outcome).map(Observation)
@@ -70,8 +76,8 @@ def test_the_table_speaks_of_pending_jobs_alone_and_of_every_outcome() -> None:
     assert set(TRANSITIONS) == set(product([JobStatus.PENDING], Outcome))
 
 
-@pytest.mark.parametrize(("status", "outcome"), list(product(ENDED, Outcome)))
-def test_nothing_follows_an_ending(status: JobStatus, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("status", "outcome"), list(product(UNSEEN, Outcome)))
+def test_no_look_makes_anything_of_a_job_that_has_ended_or_has_not_begun(status: JobStatus, outcome: Outcome) -> None:
     with pytest.raises(KeyError):
         step(a_job(status=status), Memo(), Observation(outcome), NOW, PACE)
 
@@ -90,6 +96,38 @@ def test_the_first_terminal_answer_ends_the_job(outcome: Outcome, status: JobSta
 
 def test_every_ending_but_the_owners_own_has_an_event() -> None:
     assert set(EVENT_OF_ENDING) == set(ENDED) - {JobStatus.CANCELLED}
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_only_a_job_that_is_not_open_has_ended(status: JobStatus) -> None:
+    assert a_job(status=status).has_ended == (status in ENDED)
+
+
+@pytest.mark.parametrize(("status", "answer"), list(product(JobStatus, get_args(SubmissionAnswer))))
+def test_only_a_job_that_is_being_submitted_can_be_answered(status: JobStatus, answer: SubmissionAnswer) -> None:
+    assert ((status, answer) in SUBMISSIONS) == (status is JobStatus.SUBMITTING)
+    if status is not JobStatus.SUBMITTING:
+        with pytest.raises(KeyError):
+            submitted(a_job(status=status), answer)
+
+
+def test_a_submitted_job_claims_the_id_that_its_provider_gave_it() -> None:
+    job = submitted(
+        a_job(status=JobStatus.SUBMITTING, provider_job_id=None, tracking=None), "created", provider_job_id="7"
+    )
+    assert job is not None
+    assert (job.status, job.provider_job_id, job.tracking) == (JobStatus.PENDING, "7", f"{job.credential_id}/7")
+
+
+def test_a_refused_submission_leaves_nothing_and_an_unclear_one_says_its_doubt() -> None:
+    asked = a_job(status=JobStatus.SUBMITTING, provider_job_id=None, tracking=None)
+    assert submitted(asked, "refused") is None
+    assert submitted(asked, "unclear", doubt="it may exist") == replace(asked, warnings=("it may exist",))
+
+
+def test_a_job_that_was_never_named_expires_for_want_of_that_word() -> None:
+    job = expire(a_job(status=JobStatus.SUBMITTING, provider_job_id=None, tracking=None), Memo(), later(86_400))
+    assert "had created the job" in (job.error or {})["message"]
 
 
 def test_a_completed_job_has_its_result_and_no_error() -> None:

@@ -86,3 +86,15 @@ def test_no_text_raises(text: str) -> None:
     is_link(text)
     signed_until(text)
     signed_until(f"https://a.example/?Expires={text}&X-Amz-Date={text}&X-Amz-Expires={text}&se={text}&sig=x")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x-amz-date=99991231T235959Z&x-amz-expires=86400",
+        "sig=x&se=0001-01-01T00:00:00%2B23:00",
+        "sig=x&se=9999-12-31T23:59:59-23:00",
+    ],
+)
+def test_a_moment_beyond_the_calendar_says_nothing(query: str) -> None:
+    assert signed_until(f"https://x.example/a?{query}") is None

@@ -51,7 +51,7 @@ async def egress(authority: Authority) -> AsyncIterator[Egress]:
 
 async def answer(egress: Egress, url: str, *, timeout_seconds: float = 5.0, **others: object) -> Answered:
     """Sends a POST that must be answered."""
-    said = await egress.send(Outgoing("POST", url, timeout_seconds=timeout_seconds, **others))  # type: ignore[arg-type]
+    said = await egress.send(Outgoing("POST", url, timeout_seconds=timeout_seconds, **others))  # type: ignore[arg-type]  # the fields of an Outgoing
     assert isinstance(said, Answered), said
     return said
 

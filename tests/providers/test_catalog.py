@@ -22,6 +22,7 @@ FIVE = {"huawei_metastudio", "playai", "fishspeech", "camb", "vocu"}
 def test_the_five_are_there() -> None:
     catalog = Catalog.load()
     assert set(catalog.names()) >= FIVE
+    assert {definition.name for definition in catalog if definition.is_demo} == FIVE
     assert len(catalog) == len(catalog.names()) == len(list(catalog))
     assert catalog.get("camb") is not None
     assert catalog.get("nobody") is None
@@ -87,6 +88,11 @@ def test_a_sample_that_is_not_what_it_says_is_named(tmp_path: Path) -> None:
     assert faults == [
         "acme.samples.json: sample 0 (guess, look, HTTP 200): outcome is 'pending', should be 'completed'"
     ]
+
+
+def test_a_name_that_the_relay_has_itself_is_a_fault(tmp_path: Path) -> None:
+    taken = written(tmp_path, ACME.replace('"acme"', '"camb"', 1), name="camb")
+    assert check_file(taken, NOW) == ["camb.toml: 'camb' is already defined by the relay itself"]
 
 
 def test_samples_that_cannot_be_read_are_faults(tmp_path: Path) -> None:

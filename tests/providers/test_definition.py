@@ -139,6 +139,15 @@ def test_faults_between_parts_are_named_beside_those_of_single_keys() -> None:
         ('url = "body.url"', 'url = "url"', "there is no 'url'"),
         ('at = "body.status"', "at = 7", "a text in JMESPath"),
         ("[error]", "[params.kind]\nfrom = 'job'\npattern = 7\n[error]", "a regular expression is a text"),
+        ('default = "plain"', 'default = "plain"\nexample = "a b"', "the example 'a b' does not match the pattern"),
+        ('default = "plain"', 'default = "a"\nexample = "a"\nchoices = { a = {} }', "or there are choices"),
+        ('title = "Acme"', 'title = "Acme"\ndemo = 7', "demo: "),
+        (
+            "[error]",
+            '[fetch]\npath = "/{result_id}"\nwhen = "ok"\n[result]\nid = "body.id"\n[error]',
+            "fetch.when: there is no 'ok'",
+        ),
+        ('scheme = "bearer"', 'scheme = "jwt_hs256"', "auth.0.secrets: the scheme needs 'secret_key'"),
     ],
 )
 def test_one_fault_is_named(old: str, new: str, fault: str) -> None:

@@ -59,7 +59,7 @@ def test_the_total_says_whether_there_is_more(catalog: Catalog) -> None:
     body = {"count": 150, "data": [{"job_id": str(n), "job_state": "WAITING"} for n in range(100)]}
     first = read(huawei, body)
     assert (first.is_last, first.next_offset) == (False, 100)
-    assert read(huawei, {"count": 150, "data": body["data"][:50]}, offset=100).is_last  # type: ignore[index]
+    assert read(huawei, {"count": 150, "data": body["data"][:50]}, offset=100).is_last  # type: ignore[index]  # the sample's body is an object
     assert read(huawei, {"count": 150, "data": []}, offset=100).is_last
 
 

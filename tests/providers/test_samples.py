@@ -37,6 +37,8 @@ def test_what_differs_in_a_look_is_named(told: dict[str, Any], fault: str) -> No
 
 
 LIST = '[list]\npath = "/jobs"\npage_size = 2\nitems = "body.jobs"\nid = "id"\nanswer = "@"'
+FETCH = '[fetch]\npath = "/files/{result_id}"\nwhen = "body.ok"\n[[fetch.files]]\nkind = "audio"\nurl = "body.url"\n'
+FETCH += '[result]\nid = "body.id"'
 SUBMIT = '[submit]\npath = "/jobs"\nid = "body.id"'
 
 
@@ -52,6 +54,10 @@ SUBMIT = '[submit]\npath = "/jobs"\nid = "body.id"'
             ["jobs is {'a': <Outcome.COMPLETED: 'completed'>}, should be {}"],
         ),
         (LIST, {"call": "list", "status": 429, "body": {}, "outcome": "throttled"}, []),
+        (FETCH, {"call": "fetch", "body": {"ok": True}, "outcome": "fetched"}, []),
+        (FETCH, {"call": "fetch", "body": {"ok": False}, "outcome": "not_fetched"}, []),
+        (FETCH, {"call": "fetch", "status": 422, "body": {}, "outcome": "not_fetched"}, []),
+        (FETCH, {"call": "fetch", "body": {}, "outcome": "fetched"}, ["outcome is 'not_fetched', should be 'fetched'"]),
         (
             SUBMIT,
             {"call": "submit", "body": {"id": "a"}, "outcome": "submitted", "provider_job_id": "b"},

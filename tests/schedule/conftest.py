@@ -20,8 +20,13 @@ async def make_schedule(redis: Redis, ticks: Ticks) -> AsyncIterator[MakeSchedul
     """Schedules of one station, as several workers have them."""
     made: list[Schedule] = []
 
-    def make(station: str = "poll", limits: Limits | None = None, *, is_real: bool = False) -> Schedule:
-        schedule = Schedule(redis, station, Clock(), default_limits=limits, clock_ms=None if is_real else ticks)
+    def make(
+        station: str = "poll", limits: Limits | None = None, *, is_real: bool = False, has_deadlines: bool = False
+    ) -> Schedule:
+        clock_ms = None if is_real else ticks
+        schedule = Schedule(
+            redis, station, Clock(), default_limits=limits, clock_ms=clock_ms, has_deadlines=has_deadlines
+        )
         made.append(schedule)
         return schedule
 

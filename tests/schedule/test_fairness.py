@@ -30,6 +30,16 @@ async def test_a_newcomer_is_served_after_one_turn_of_the_others(schedule: Sched
     assert late in served
 
 
+async def test_being_put_to_again_costs_no_place_in_the_queue(schedule: Schedule) -> None:
+    busy, other = groups_of_one_shard(2)
+    await schedule.put([Item(group, str(number)) for group in (busy, other) for number in range(100)])
+    served = []
+    for number in range(20):
+        served.append((await schedule.lease(1, LEASE_MS))[0][0].group)
+        await schedule.put([Item(busy, f"more {number}")])
+    assert Counter(served) == {busy: 10, other: 10}
+
+
 async def test_one_lease_is_shared_evenly(schedule: Schedule) -> None:
     groups = groups_of_one_shard(5)
     await schedule.put([Item(group, str(number)) for group in groups for number in range(100)])

@@ -29,6 +29,14 @@ async def test_no_more_than_its_concurrency_is_in_flight(make_schedule: MakeSche
     assert len(await lease_all(first)) == 3  # what ran out is in flight no more
 
 
+async def test_a_group_that_has_all_it_may_have_is_not_said_to_have_more(schedule: Schedule) -> None:
+    await schedule.limit("g", Limits(concurrency=1), "v")
+    await schedule.put(many("g", 2))
+    leases, wait_seconds = await schedule.lease(1, LEASE_MS)
+    assert len(leases) == 1
+    assert wait_seconds == 1.0
+
+
 async def test_a_dropped_lease_makes_room(schedule: Schedule) -> None:
     await schedule.limit("g", Limits(concurrency=1), "v")
     await schedule.put(many("g", 3))
@@ -164,3 +172,63 @@ async def test_at_most_so_many_of_each_group_when_asked(schedule: Schedule) -> N
     assert sorted(lease.group for lease in leases)[-2:] == ["h", "h"]
     assert wait_seconds == 0
     assert 5 <= len(leases) <= 8  # a second round may ask the same shard once more
+
+
+async def test_who_makes_several_requests_under_one_lease_waits_for_each_further_one(
+    schedule: Schedule, ticks: Ticks
+) -> None:
+    await schedule.limit("g", Limits(interval_ms=100, burst=2), "v")
+    await schedule.put(many("g"))
+    assert len((await schedule.lease(1, LEASE_MS))[0]) == 1
+    assert [await schedule.reserve("g", 1000) for _ in range(4)] == [0, 100, 200, 300]
+    assert await lease_all(schedule) == []
+    ticks.pass_ms(400)
+    assert len(await lease_all(schedule)) == 1
+
+
+async def test_what_would_take_too_long_is_not_reserved(schedule: Schedule, ticks: Ticks) -> None:
+    await schedule.limit("g", Limits(interval_ms=1000, burst=1), "v")
+    assert await schedule.reserve("g", 999) == 0
+    assert await schedule.reserve("g", 999) is None
+    ticks.pass_ms(1)
+    assert await schedule.reserve("g", 999) == 999
+    await schedule.hold("g", 30_000)
+    assert await schedule.reserve("g", 29_999) is None
+    assert await schedule.reserve("g", 30_000) == 30_000
+
+
+async def test_where_there_is_no_rate_only_a_hold_makes_anybody_wait(schedule: Schedule) -> None:
+    assert [await schedule.reserve("g", 0) for _ in range(3)] == [0, 0, 0]
+    await schedule.hold("g", 500)
+    assert await schedule.reserve("g", 499) is None
+
+
+@pytest.mark.parametrize("rate", [2, 40])
+async def test_leases_and_further_requests_share_one_budget(
+    make_schedule: MakeSchedule, ticks: Ticks, rate: float
+) -> None:
+    workers = [make_schedule(), make_schedule()]
+    await workers[0].limit("g", Limits.per_second(rate), "v")
+    await workers[0].put(many("g", ceil(rate * 40)))
+    moments: list[int] = []
+    for step in range(30_000 // STEP_MS):
+        for worker in workers:
+            if step % 7 == 0 and (wait_ms := await worker.reserve("g", 2000)) is not None:
+                moments.append(ticks.now + wait_ms)
+            leases = await lease_all(worker, want=40)
+            moments += [ticks.now] * len(leases)
+            await worker.settle([Done(lease) for lease in leases])
+        ticks.pass_ms(STEP_MS)
+    for start in range(min(moments), min(moments) + 20_000, 100):
+        count = sum(start <= moment < start + WINDOW_MS for moment in moments)
+        assert rate * 10 * 0.9 - 1 <= count <= max(rate * 10 * 1.05, ceil(rate * 10))
+
+
+async def test_what_was_used_under_a_slow_rate_does_not_outlast_it(schedule: Schedule, ticks: Ticks) -> None:
+    await schedule.limit("g", Limits(interval_ms=600_000, burst=1), "probing")
+    await schedule.put(many("g"))
+    assert len(await lease_all(schedule)) == 1
+    await schedule.limit("g", Limits(interval_ms=100, burst=2), "back")
+    assert await lease_all(schedule) == []
+    ticks.pass_ms(100)
+    assert len(await lease_all(schedule)) == 1

@@ -20,7 +20,9 @@ async def hammer(store: Store, tenant: str, seconds: float) -> int:
         names = [f"{tenant}_{done + number}" for number in range(BATCH)]
         jobs = [job(id=f"job_{name}", tenant=tenant, tracking=None) for name in names]
         told = [
-            announcement(event(id=f"evt_{name}", tenant=tenant, job_id=one.id, ending_of=one.id), "sub_1", id=f"dlv_{name}")
+            announcement(
+                event(id=f"evt_{name}", tenant=tenant, job_id=one.id, ending_of=one.id), "sub_1", id=f"dlv_{name}"
+            )
             for name, one in zip(names, jobs, strict=True)
         ]
         await store.register_jobs(registrations(*jobs))

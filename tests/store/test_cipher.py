@@ -1,10 +1,10 @@
 """Secrets at rest open with any of the keys and with no other."""
 
 import pytest
-from sqlalchemy import text
 
 from relay.domain.errors import BadSettings
 from relay.store import Cipher, Store, open_store
+from relay.store.tables import metadata
 from tests.store.facts import NOW, TENANT, credential, subscription
 
 
@@ -47,7 +47,7 @@ async def test_no_secret_is_in_the_database_in_clear(store: Store) -> None:
     await store.close_call(TENANT, "k", 201, {}, b"in-clear-3")
     async with store._database.reader.connect() as connection:
         for table in ("credentials", "subscriptions", "idempotency"):
-            rows = (await connection.execute(text(f"SELECT * FROM {table}"))).all()
+            rows = (await connection.execute(metadata.tables[table].select())).all()
             assert len(rows) == 1
             assert "in-clear" not in str(rows)
             assert "whsec" not in str(rows)

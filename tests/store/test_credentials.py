@@ -73,9 +73,7 @@ async def test_a_mark_is_made_from_the_expected_status_alone_and_told_with_it(st
     again = announcement(event(type="credential.paused"), "sub_1")
     marked = await store.mark_credential(one.id, failed, "403", None, NOW, only_from=active, entries=[again])
     assert not marked
-    expected = replace(
-        one, status=failed, status_reason="401", throttled_until=until, updated_at=NOW + SECOND
-    )
+    expected = replace(one, status=failed, status_reason="401", throttled_until=until, updated_at=NOW + SECOND)
     assert await store.find_credential(TENANT, one.id) == expected
     assert await store.list_events(TENANT) == [told.event]
     assert await store.list_deliveries(TENANT) == list(told.deliveries)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from relay.domain.delivery import Delivery, DeliveryStatus
 from relay.store import Parcel, Store
@@ -108,7 +109,8 @@ async def test_a_batch_takes_each_record_by_itself(store: Store) -> None:
     gone = record(delivery(event()))
     stale = replace(records[1], expected_attempts=3)
     second = record(records[2].delivery)
-    poison = replace(records[4], attempt=replace(records[4].attempt, request_headers={"a": object()}))
+    unwritable: Any = {"a": object()}
+    poison = replace(records[4], attempt=replace(records[4].attempt, request_headers=unwritable))
     batch = [records[0], gone, stale, records[2], second, records[3], poison]
     assert await store.record_attempts(batch) == {deliveries[number].id for number in (0, 2, 3)}
     assert [one.number for one in await store.list_attempts(TENANT, deliveries[2].id)] == [1, 2]
@@ -124,8 +126,8 @@ async def test_many_records_of_the_same_deliveries_at_once_take_effect_once(stor
     turns = [[record(one) for one in (deliveries if turn % 2 else deliveries[::-1])] for turn in range(6)]
     took = await asyncio.gather(*(store.record_attempts(turn) for turn in turns))
     assert sum(len(ids) for ids in took) == len(deliveries)
-    for one in deliveries:
-        assert len(await store.list_attempts(TENANT, one.id)) == 1
+    for each in deliveries:
+        assert len(await store.list_attempts(TENANT, each.id)) == 1
 
 
 async def test_a_body_with_what_a_database_refuses_is_kept_readable(store: Store) -> None:
@@ -193,8 +195,9 @@ async def test_a_recovery_brings_back_what_was_exhausted_in_the_time_asked_for(s
     assert await store.recover_deliveries("another", "sub_1", **asked, limit=9) == []
     recovered = await store.recover_deliveries(TENANT, "sub_1", **asked, limit=1)
     recovered += await store.recover_deliveries(TENANT, "sub_1", **asked, limit=1)
-    after = {"status": DeliveryStatus.PENDING, "steps": 0, "next_trigger": "recovery", "completed_at": None}
     now = NOW + 10 * SECOND
-    assert recovered == [replace(one, **after, next_attempt_at=now) for one in (first, second)]
+    after: dict[str, Any] = {"status": DeliveryStatus.PENDING, "completed_at": None, "next_attempt_at": now}
+    after |= {"steps": 0, "has_quick_retried": False, "next_trigger": "recovery"}
+    assert recovered == [replace(one, **after) for one in (first, second)]
     assert await store.recover_deliveries(TENANT, "sub_1", **asked, limit=9) == []
     assert await store.find_delivery(TENANT, early.id) == early

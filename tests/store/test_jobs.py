@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from relay.domain.job import JobStatus
 from relay.store import Ending, Registration, Store
@@ -57,8 +58,9 @@ async def test_many_calls_for_the_same_ids_at_once_write_each_job_once(store: St
     calls = [[job(tracking=one) for one in (trackings if turn % 2 else trackings[::-1])] for turn in range(6)]
     answers = await asyncio.gather(*(store.register_jobs(registrations(*jobs)) for jobs in calls))
     assert sum(is_new for answer in answers for _, is_new in answer) == len(trackings)
-    holders = {one.tracking: one.id for one, is_new in sum(answers, []) if is_new}
-    assert all(holders[one.tracking] == one.id for one, _ in sum(answers, []))
+    told = [each for answer in answers for each in answer]
+    holders = {one.tracking: one.id for one, is_new in told if is_new}
+    assert all(holders[one.tracking] == one.id for one, _ in told)
     assert len(await store.list_jobs(TENANT, limit=200)) == len(trackings)
 
 
@@ -96,7 +98,7 @@ async def test_a_callback_does_not_join_a_job_that_has_ended(store: Store) -> No
 async def test_jobs_are_listed_by_what_they_are(store: Store) -> None:
     first = job(provider="vocu", metadata={})
     second = job(credential_id="crd_two", provider_job_id="42", metadata={"order": "B", "count": 5, "is_rush": True})
-    third = job(metadata={"order": "B", "it's \"$.quoted\"": "ö", "long": "x" * 5000})
+    third = job(metadata={"order": "B", 'it\'s "$.quoted"': "ö", "long": "x" * 5000})
     await store.register_jobs(registrations(first, second, third, job(tenant="another", metadata={"order": "B"})))
     await store.advance_jobs([Ending(ended(first))])
     assert [one.id for one in await store.list_jobs(TENANT)] == [third.id, second.id, first.id]
@@ -109,7 +111,7 @@ async def test_jobs_are_listed_by_what_they_are(store: Store) -> None:
     assert await store.list_jobs(TENANT, metadata={"order": "B", "count": "5"}) == [second]
     assert await store.list_jobs(TENANT, metadata={"is_rush": "true"}) == [second]
     assert await store.list_jobs(TENANT, metadata={"is_rush": True}) == [second]
-    assert await store.list_jobs(TENANT, metadata={"it's \"$.quoted\"": "ö"}) == [third]
+    assert await store.list_jobs(TENANT, metadata={'it\'s "$.quoted"': "ö"}) == [third]
     assert await store.list_jobs(TENANT, metadata={"long": "x" * 5000}) == [third]
     assert await store.list_jobs(TENANT, metadata={"is_rush": "1"}) == []
     assert await store.list_jobs(TENANT, metadata={"absent": "B"}) == []
@@ -159,7 +161,7 @@ async def test_many_endings_of_the_same_jobs_at_once_give_each_job_one_event(sto
     assert len(events) == len(jobs)
 
 
-async def test_a_row_that_cannot_be_written_costs_the_others_nothing(store: Store) -> None:
+async def test_a_row_that_cannot_be_written_costs_the_others_nothing(store: Store, logged: list[Any]) -> None:
     jobs = [job() for _ in range(9)]
     await store.register_jobs(registrations(*jobs))
     endings = [ending(one, "sub_1") for one in jobs]
@@ -170,6 +172,7 @@ async def test_a_row_that_cannot_be_written_costs_the_others_nothing(store: Stor
     assert won == {one.id for number, one in enumerate(jobs) if number not in (4, 6)}
     assert len(await store.list_jobs(TENANT, status="pending")) == 2
     assert len(await store.list_deliveries(TENANT)) == 7
+    assert [(line["event"], line["log_level"]) for line in logged] == [("row_left_out", "error")] * 2
 
 
 async def test_text_that_a_database_refuses_does_not_stop_an_ending(store: Store) -> None:
@@ -202,7 +205,7 @@ async def test_a_completed_result_gets_fresh_links(store: Store) -> None:
     one, other = job(), job()
     await store.register_jobs(registrations(one, other))
     await store.advance_jobs([Ending(ended(one))])
-    assert await store.renew_result(TENANT, one.id, {"files": []})
-    assert await store.find_job(TENANT, one.id) == ended(one, result={"files": []})
-    assert not await store.renew_result(TENANT, other.id, {"files": []})
-    assert not await store.renew_result("another", one.id, {"files": []})
+    assert await store.renew_result(TENANT, one.id, {"files": []}, NOW + SECOND)
+    assert await store.find_job(TENANT, one.id) == ended(one, result={"files": []}, result_fetched_at=NOW + SECOND)
+    assert not await store.renew_result(TENANT, other.id, {"files": []}, NOW)
+    assert not await store.renew_result("another", one.id, {"files": []}, NOW)

@@ -32,8 +32,8 @@ def differences(connection: Connection) -> list[Any]:
 def described(connection: Connection) -> dict[str, str]:
     """Everything the database says of its indexes and constraints, without the name of the schema."""
     if connection.dialect.name == "sqlite":
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        kept = [(name, sql) for name, sql in rows if name != "alembic_version" and not name.startswith("sqlite_")]
+        tables = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        kept = [(name, sql) for name, sql in tables if name != "alembic_version" and not name.startswith("sqlite_")]
         return {name: " ".join(sorted(re.split(r",?\s*\n\s*", sql))) for name, sql in kept}
     schema = str(connection.execute(text("SELECT current_schema()")).scalar_one())
     rows = [*connection.execute(text(INDEXES)), *connection.execute(text(CONSTRAINTS))]

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from relay.domain.delivery import DeliveryStatus
 from relay.domain.subscription import SubscriptionStatus
@@ -109,7 +110,7 @@ async def test_a_removed_subscription_is_gone_and_its_deliveries_are_cancelled(s
     assert await store.load_subscriptions([one.id]) == {}
     assert await store.listening({TENANT}) == {}
     assert await store.list_subscriptions(TENANT) == []
-    gone = {"status": DeliveryStatus.CANCELLED, "next_attempt_at": None, "completed_at": NOW + SECOND}
+    gone: dict[str, Any] = {"status": DeliveryStatus.CANCELLED, "next_attempt_at": None, "completed_at": NOW + SECOND}
     expected = [replace(held, **gone), done, other, replace(pending, **gone)]
     assert sorted(await store.list_deliveries(TENANT), key=lambda each: each.id) == sorted(
         expected, key=lambda each: each.id
@@ -134,9 +135,7 @@ async def test_disabling_happens_once_holds_what_was_pending_and_is_told_with_it
     told = [announcement(event(type="subscription.disabled"), "sub_other") for _ in range(4)]
     results = await asyncio.gather(*(store.disable_subscription(one.id, "410", NOW + SECOND, [each]) for each in told))
     assert sorted(results) == [False, False, False, True]
-    disabled = replace(
-        one, status=SubscriptionStatus.DISABLED, disabled_reason="410", updated_at=NOW + SECOND
-    )
+    disabled = replace(one, status=SubscriptionStatus.DISABLED, disabled_reason="410", updated_at=NOW + SECOND)
     assert await store.find_subscription(TENANT, one.id) == disabled
     assert len(await store.list_events(TENANT, type="subscription.disabled")) == 1
     held = replace(waiting.deliveries[0], status=DeliveryStatus.HELD, next_attempt_at=None)

@@ -13,6 +13,7 @@ from relay.clock import Clock
 from relay.domain.key import SCOPES, Key, digest, make_key
 from relay.web.app import create_app
 from tests.trips import TENANT, settings_for
+from tests.web.reference import documented
 
 ENVIRONMENT_KEY = "the key of the environment"
 SECRET_KEY = "a secret key of the web tests"
@@ -36,7 +37,8 @@ class House:
         """A client that shows that key."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         transport = httpx.ASGITransport(self.app)
-        return httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers)
+        hooks = {"response": [documented]}
+        return httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers, event_hooks=hooks)
 
     async def new_key(self, *scopes: str, tenant: str = TENANT) -> str:
         """A fresh key, written down."""

@@ -34,7 +34,6 @@ def test_every_fault_of_a_document_is_named_where_it_is() -> None:
     assert checked.value is None
     assert codes(checked.faults) == {
         "/provider": "invalid_type",
-        "/provider_job_id": "missing",
         "/params/a~1b": "invalid_type",
         "/deadline_seconds": "invalid_type",
         "/callback/secret": "invalid_type",
@@ -78,11 +77,10 @@ def test_a_place_is_told_of_once() -> None:
     with pytest.raises(Problem) as told:
         checked.accepted(more)
     assert codes(list(told.value.faults)) == {
-        "/provider_job_id": "missing",
         "/params/kind": "invalid_type",
         "/metadata/a": "invalid_type",
     }
-    assert len(told.value.faults) == 3
+    assert len(told.value.faults) == 2
 
 
 def test_faults_never_repeat_what_was_sent() -> None:

@@ -10,7 +10,7 @@ for i = 6, #ARGV do
     due_count = due_count - 1
     dropped = dropped + 1
   elseif call('ZSCORE', key('running', group), id) then
-    forget_lease(group, id)
+    end_lease(group, id)
     dropped = dropped + 1
   end
   call('HDEL', key('memo', group), id)

@@ -1,8 +1,8 @@
--- ARGV[5]     '1': an earlier due time stands; '0': this one replaces it
+-- ARGV[5]     '1': an earlier due time stands; '0': this one replaces it; 'join': as '1', and a lease is left alone
 -- ARGV[6]     the channel that wakes sleepers
 -- ARGV[7..]   group, id, delay, memo ('': the memo stands) of each item
 
-local sooner = ARGV[5] == '1'
+local sooner, joins = ARGV[5] ~= '0', ARGV[5] == 'join'
 local touched = {}
 local seen = {}
 
@@ -20,7 +20,7 @@ for i = 7, #ARGV, 4 do
     call('PERSIST', key('meta', group))
   end
   if call('ZSCORE', key('running', group), id) then
-    if moves(call('HGET', key('again', group), id), at) then call('HSET', key('again', group), id, at) end
+    if not joins and moves(call('HGET', key('again', group), id), at) then call('HSET', key('again', group), id, at) end
   else
     local before = call('ZSCORE', key('due', group), id)
     if moves(before, at) then call('ZADD', key('due', group), at, id) end

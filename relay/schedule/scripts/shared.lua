@@ -5,11 +5,13 @@
 --   fence:<group>    hash  id -> the fence of its lease
 --   again:<group>    hash  id -> when it is wanted again after its lease
 --   memo:<group>     hash  id -> the caller's note
---   meta:<group>     hash  interval burst concurrency version hold tat
+--   meta:<group>     hash  interval burst concurrency version hold tat allowance
 --   turn             zset  group -> ticket: groups with something to lease now, first come first served
 --   later            zset  group -> when it will have something to lease
 --   expiry           zset  group -> no lease of this group runs out earlier (a lower bound, put right when it passes)
 --   state            hash  now behind ticket due leased
+--
+-- `due` holds ranks too, all of them negative: see lease.lua.
 --
 -- An id is in `due` or in `running`, never in both. A group is in `turn`, in `later`, or in neither: then it has
 -- nothing due, or all it may have at once is in flight and the next settle brings it back.
@@ -57,11 +59,14 @@ local function next_ticket()
 end
 
 local function meta_of(group)
-  local meta = call('HMGET', key('meta', group), 'interval', 'burst', 'concurrency', 'version', 'hold', 'tat')
+  local meta =
+    call('HMGET', key('meta', group), 'interval', 'burst', 'concurrency', 'version', 'hold', 'tat', 'allowance')
+  local most = tonumber(meta[3] or ARGV[4])
   return {
     interval = tonumber(meta[1] or ARGV[2]),
     burst = tonumber(meta[2] or ARGV[3]),
-    concurrency = tonumber(meta[3] or ARGV[4]),
+    most = most,
+    concurrency = math.min(most, tonumber(meta[7] or most)),
     version = meta[4] or '',
     hold = tonumber(meta[5] or 0),
     tat = tonumber(meta[6] or 0),
@@ -90,34 +95,41 @@ local function retire(group, meta)
   end
 end
 
--- Puts the group where it belongs. True when that is news to whoever sleeps: it has something now or soon.
-local function place(group, meta)
-  meta = meta or meta_of(group)
-  local running = call('ZCARD', key('running', group))
+-- When the group may next be served: nil when it has nothing due, or all it may have at once is in flight.
+local function ready_at(group, meta, running)
   local at = first_of(key('due', group))
   if not at and running == 0 then retire(group, meta) end
-  if not at or (meta.concurrency > 0 and running >= meta.concurrency) then
-    call('ZREM', TURN, group)
-    call('ZREM', LATER, group)
-    return false
-  end
+  if not at or (meta.concurrency > 0 and running >= meta.concurrency) then return nil end
   at = math.max(at, meta.hold)
   if meta.interval > 0 then at = math.max(at, math.ceil(meta.tat - (meta.burst - 1) * meta.interval - 0.000001)) end
-  if at <= now then
+  return at
+end
+
+-- Puts the group where it belongs. True when that is news to whoever sleeps: it has something now or soon.
+local function place(group)
+  local at = ready_at(group, meta_of(group), call('ZCARD', key('running', group)))
+  if at and at <= now then
     call('ZREM', LATER, group)
     return call('ZADD', TURN, 'NX', next_ticket(), group) == 1
   end
-  local before = tonumber(call('ZSCORE', LATER, group))
   call('ZREM', TURN, group)
+  if not at then
+    call('ZREM', LATER, group)
+    return false
+  end
+  local before = at < now + IDLE_MS and (tonumber(call('ZSCORE', LATER, group)) or math.huge)
   call('ZADD', LATER, at, group)
-  return at < now + IDLE_MS and (not before or at < before)
+  return before and at < before
 end
 
-local function forget_lease(group, id)
+-- Returns when the id is wanted again, if it is.
+local function end_lease(group, id)
+  local again = tonumber(call('HGET', key('again', group), id))
   call('ZREM', key('running', group), id)
   call('HDEL', key('fence', group), id)
-  call('HDEL', key('again', group), id)
+  if again then call('HDEL', key('again', group), id) end
   leased_count = leased_count - 1
+  return again
 end
 
 local function mind_expiry(group)

@@ -1,19 +1,25 @@
 -- ARGV[5]     the group
 -- ARGV[6]     the channel that wakes sleepers
--- ARGV[7..]   'hold' ms · 'release' · 'limit' interval burst concurrency version · 'restart_rate'
+-- ARGV[7..]   'hold' ms then (0: as many at once afterwards as before) · 'release' · 'restart_rate' ·
+--             'limit' interval burst concurrency version first (0: all at once)
 
 local group, meta = ARGV[5], key('meta', ARGV[5])
 
 local verbs = {
-  hold = function(ms)
+  hold = function(ms, afterwards)
     local before = tonumber(call('HGET', meta, 'hold') or 0)
     call('HSET', meta, 'hold', math.max(before, now + tonumber(ms)))
+    if afterwards ~= '0' then call('HSET', meta, 'allowance', afterwards) end
   end,
   release = function()
     call('HDEL', meta, 'hold')
   end,
-  limit = function(interval, burst, concurrency, version)
+  limit = function(interval, burst, concurrency, version, first)
     call('HSET', meta, 'interval', interval, 'burst', burst, 'concurrency', concurrency, 'version', version)
+    -- What was used under a slower rate would forbid everything for long under a quicker one.
+    local tat, most = tonumber(call('HGET', meta, 'tat') or 0), now + interval * burst
+    if tat > most then call('HSET', meta, 'tat', most) end
+    if first ~= '0' then call('HSETNX', meta, 'allowance', first) end
   end,
   restart_rate = function()
     call('HDEL', meta, 'tat')

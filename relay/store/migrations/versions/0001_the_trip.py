@@ -22,6 +22,7 @@ def upgrade() -> None:
     _events()
     _deliveries()
     _attempts()
+    _recoveries()
     _pace()
     _idempotency()
 
@@ -30,6 +31,7 @@ def downgrade() -> None:
     for table in (
         "idempotency",
         "pace",
+        "recoveries",
         "attempts",
         "deliveries",
         "events",
@@ -108,7 +110,7 @@ def _jobs() -> None:
         _text("tenant"),
         _text("provider"),
         _text("credential_id"),
-        _text("provider_job_id"),
+        _text("provider_job_id", is_optional=True),
         _text("params"),
         _text("metadata"),
         sa.Column("labels", LABELS),
@@ -123,8 +125,12 @@ def _jobs() -> None:
         _text("error", is_optional=True),
         _text("warnings"),
         _text("tracking", is_optional=True),
+        _text("submission", is_optional=True),
+        _moment("result_fetched_at", is_optional=True),
+        _moment("link_revoked_at", is_optional=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("tracking", name="uq_jobs_tracking"),
+        sa.UniqueConstraint("submission", name="uq_jobs_submission"),
     )
 
 
@@ -138,6 +144,8 @@ def _index_jobs() -> None:
     _index_only("jobs", "pending_created_at", "status = 'pending'", "created_at")
     _index_only("jobs", "pending_deadline_at", "status = 'pending'", "deadline_at")
     _index_only("jobs", "pending_credential_id", "status = 'pending'", "credential_id")
+    _index_only("jobs", "submitting_deadline_at", "status = 'submitting'", "deadline_at")
+    _index_only("jobs", "submitting_credential_id", "status = 'submitting'", "credential_id")
     _index_only("jobs", "ended", "completed_at IS NOT NULL", "completed_at")
     if op.get_bind().dialect.name == "postgresql":
         op.create_index(
@@ -233,7 +241,8 @@ def _deliveries() -> None:
     _index_only("deliveries", "job_id", "job_id IS NOT NULL", "job_id")
     _index_only("deliveries", "pending", "status = 'pending'", "id")
     _index_only("deliveries", "pending_created_at", "status = 'pending'", "created_at")
-    _index_only("deliveries", "open", "status IN ('pending', 'held')", "subscription_id", "status")
+    _index_only("deliveries", "pending_subscription_id", "status = 'pending'", "subscription_id")
+    _index_only("deliveries", "held_subscription_id", "status = 'held'", "subscription_id")
 
 
 def _attempts() -> None:
@@ -262,6 +271,26 @@ def _attempts() -> None:
         ),
         sa.UniqueConstraint("delivery_id", "number", name="uq_attempts_delivery_id_number"),
     )
+
+
+def _recoveries() -> None:
+    op.create_table(
+        "recoveries",
+        _text("id"),
+        _text("tenant"),
+        _text("subscription_id"),
+        _moment("since"),
+        _moment("until"),
+        _text("status"),
+        _text("place", is_optional=True),
+        _number("recovered"),
+        _moment("created_at"),
+        _moment("completed_at", is_optional=True),
+        sa.PrimaryKeyConstraint("id", name="pk_recoveries"),
+    )
+    _index("recoveries", "subscription_id", "id")
+    _index_only("recoveries", "running", "status = 'running'", "id")
+    _index_only("recoveries", "completed_at", "completed_at IS NOT NULL", "completed_at")
 
 
 def _pace() -> None:

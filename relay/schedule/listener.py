@@ -1,0 +1,73 @@
+"""One subscription to a channel of Redis, kept up through everything, for whoever wants to hear and not to ask."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as NoAnswer
+
+from relay.clock import Clock
+
+LISTEN_SECONDS = 5.0  # without a word; then the server is asked for one
+RECONNECT_MIN_SECONDS = 0.1
+RECONNECT_MAX_SECONDS = 2.0
+CANCEL_SECONDS = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class Listener:
+    """
+    Calls `heard` with each message, and with None when something may have been missed: at the start and after every
+    time that Redis was away.
+    """
+
+    def __init__(self, redis: Redis, channel: str, clock: Clock, heard: Callable[[str | None], None]) -> None:
+        self._redis = redis
+        self._channel = channel
+        self._clock = clock
+        self._heard = heard
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Listens from now on, if it does not already."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen(), name=f"listening on {self._channel}")
+
+    async def close(self) -> None:
+        """Listens no more."""
+        # redis-py can swallow a cancellation that meets one of its own timeouts: ask until it is heard.
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=CANCEL_SECONDS)
+        self._task = None
+
+    async def _listen(self) -> None:
+        pause_seconds = RECONNECT_MIN_SECONDS
+        while True:
+            try:
+                async with self._redis.pubsub() as subscription:
+                    await subscription.subscribe(self._channel)
+                    pause_seconds = RECONNECT_MIN_SECONDS
+                    await self._listen_on(subscription)
+            except (RedisError, OSError) as error:
+                log.info("listening_interrupted", channel=self._channel, reason=str(error))
+            await self._clock.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
+
+    async def _listen_on(self, subscription: PubSub) -> None:
+        is_asked = False
+        while True:
+            message = await subscription.get_message(timeout=LISTEN_SECONDS)
+            if message is not None:
+                is_asked = False
+                if message["type"] != "pong":
+                    self._heard(message["data"] if message["type"] == "message" else None)
+            elif is_asked:
+                raise NoAnswer("no answer to a PING")
+            else:
+                is_asked = True
+                await subscription.ping()

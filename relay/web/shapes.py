@@ -1,0 +1,399 @@
+"""What answers and events look like, for the reference and for the tests that hold every answer against it."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from relay.domain.delivery import AnswerClass, Blame, DeliveryStatus, Trigger
+from relay.domain.job import JobStatus
+from relay.domain.key import SCOPES
+from relay.domain.observation import ErrorCode, FileKind
+from relay.domain.subscription import EVENT_TYPES, PayloadForm
+from relay.web.schemas import IDENTIFIER
+
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Scope = Annotated[str, WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
+EventType = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
+JobState = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(one) for one in JobStatus]})]
+DeliveryState = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(one) for one in DeliveryStatus]})]
+CredentialState = Literal["active", "auth_failed", "payment_required", "throttled", "unreachable"]
+SubscriptionState = Literal["active", "paused", "disabled"]
+
+
+def _id(prefix: str) -> Any:
+    return WithJsonSchema({"type": "string", "pattern": f"^{prefix}_{IDENTIFIER}$"})
+
+
+JobId = Annotated[str, _id("job")]
+SubscriptionId = Annotated[str, _id("sub")]
+EventId = Annotated[str, _id("evt")]
+DeliveryId = Annotated[str, _id("dlv")]
+AttemptId = Annotated[str, _id("att")]
+CredentialId = Annotated[str, _id("crd")]
+KeyId = Annotated[str, WithJsonSchema({"type": "string"})]
+
+
+class Shape(BaseModel):
+    """An object of an answer; every field is always there, nulls are written out."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
+class Page(Shape, Generic[ShapeT]):
+    """One page of a list, newest first; `next_cursor` is null on the last."""
+
+    data: list[ShapeT]
+    next_cursor: str | None
+
+
+class File(Shape):
+    """One file of a result. `url` is the provider's and dies at `expires_at` (null: not known)."""
+
+    kind: FileKind
+    url: str
+    expires_at: Moment | None
+    content_type: str | None
+    size_bytes: int | None
+    duration_seconds: float | None
+
+
+class Result(Shape):
+    """What a completed job left; `raw` is the provider's answer as it came, null when it was too large."""
+
+    files: list[File]
+    result_id: str | None
+    raw: Any
+
+
+class JobError(Shape):
+    """Why a job failed."""
+
+    code: ErrorCode
+    message: str
+    provider_code: str | None
+    retryable: bool
+
+
+class DeliveryCounts(Shape):
+    """How many deliveries of the job's events there are, by status."""
+
+    total: int
+    pending: int
+    succeeded: int
+    held: int
+    exhausted: int
+    cancelled: int
+
+
+class EndedJob(Shape):
+    """A job as its event carries it."""
+
+    id: JobId
+    object: Literal["job"]
+    provider: str
+    credential: CredentialId
+    provider_job_id: str | None
+    params: dict[str, str]
+    status: JobState
+    provider_status: str | None
+    metadata: dict[str, Any]
+    created_at: Moment
+    started_at: Moment | None
+    completed_at: Moment | None
+    deadline_at: Moment
+    polls: int
+    result: Result | None
+    error: JobError | None
+    result_url: str | None
+    url: str
+    warnings: list[str]
+
+
+class Job(EndedJob):
+    """A job; `deliveries` is null in lists, `paused_reason` says why nobody looks at present."""
+
+    next_poll_at: Moment | None
+    paused_reason: str | None
+    deliveries: DeliveryCounts | None
+
+
+class ThinJob(Shape):
+    """What the thin form of an event keeps of its job."""
+
+    id: JobId
+    status: JobState
+    provider: str
+    provider_job_id: str | None
+    metadata: dict[str, Any]
+    result_url: str | None
+    url: str
+
+
+class SubscriptionFilter(Shape):
+    """Which jobs' events a subscription wants; null: all."""
+
+    providers: list[str] | None
+    credentials: list[str] | None
+    metadata: dict[str, Any] | None
+
+
+class Subscription(Shape):
+    """A subscription; the values of its headers are never shown."""
+
+    id: SubscriptionId
+    object: Literal["subscription"]
+    url: str
+    event_types: list[EventType]
+    filter: SubscriptionFilter
+    description: str | None
+    metadata: dict[str, Any]
+    headers: dict[str, str]
+    payload: PayloadForm
+    max_in_flight: int
+    status: SubscriptionState
+    disabled_reason: str | None
+    job: JobId | None
+    failing_since: Moment | None
+    last_success_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class CreatedSubscription(Subscription):
+    """A subscription just made, with its signing secret."""
+
+    secret: str
+
+
+class Timing(Shape):
+    """Milliseconds of each part of an attempt, null where it was not reached."""
+
+    dns_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    wait_ms: int | None
+    read_ms: int | None
+
+
+class Attempt(Shape):
+    """One call as it happened."""
+
+    id: AttemptId
+    object: Literal["attempt"]
+    number: int
+    trigger: Trigger
+    started_at: Moment
+    duration_ms: int
+    timing: Timing
+    answer: AnswerClass
+    blame: Blame
+    status_code: int | None
+    request_headers: dict[str, str]
+    response_headers: dict[str, str]
+    response_body: str
+    response_truncated: bool
+    hint: str | None
+
+
+class Delivery(Shape):
+    """One event on its way to one subscription; `attempts` is null in lists."""
+
+    id: DeliveryId
+    object: Literal["delivery"]
+    event: EventId
+    event_type: EventType
+    job: JobId | None
+    subscription: SubscriptionId
+    url: str
+    status: DeliveryState
+    attempts_made: int
+    next_attempt_at: Moment | None
+    expires_at: Moment | None
+    created_at: Moment
+    completed_at: Moment | None
+    attempts: list[Attempt] | None
+
+
+class Event(Shape):
+    """An event; `data` is in the shape of its type."""
+
+    id: EventId
+    object: Literal["event"]
+    type: EventType
+    timestamp: Moment
+    job: JobId | None
+    data: dict[str, Any]
+
+
+class Credential(Shape):
+    """A credential: the names of its secrets, never their values."""
+
+    id: CredentialId
+    object: Literal["credential"]
+    name: str
+    provider: str
+    secrets: list[str]
+    params: dict[str, str]
+    base_url: str | None
+    max_requests_per_second: float | None
+    max_concurrency: int | None
+    status: CredentialState
+    status_reason: str | None
+    throttled_until: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class Key(Shape):
+    """An API key without the key itself."""
+
+    id: KeyId
+    object: Literal["key"]
+    name: str
+    tenant: str
+    scopes: list[Scope]
+    created_at: Moment
+    last_used_at: Moment | None
+
+
+class CreatedKey(Key):
+    """An API key just made; `key` is shown this once."""
+
+    key: str
+
+
+class Fault(Shape):
+    """One thing that is wrong: where, what, and a stable code."""
+
+    pointer: str
+    detail: str
+    code: str
+
+
+class Problem(Shape):
+    """RFC 9457; `errors` names every fault, and is empty when there is but the one thing."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[Fault]
+
+
+class BatchItem(Shape):
+    """One item's own outcome in a batch."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    status: int
+    job: Job | None = Field(default=None)
+    problem: Problem | None = Field(default=None)
+
+
+class Batch(Shape):
+    """The items' outcomes, in order."""
+
+    data: list[BatchItem]
+
+
+class LiveSecret(Shape):
+    """A secret that signs at present; `expires_at` is null for the newest."""
+
+    secret: str
+    created_at: Moment
+    expires_at: Moment | None
+
+
+class Secrets(Shape):
+    """The signing secrets of a subscription, newest first."""
+
+    object: Literal["secret"]
+    subscription: SubscriptionId
+    secret: str | None
+    secrets: list[LiveSecret]
+
+
+class TestNotice(Shape):
+    """The data of `webhook.test`."""
+
+    subscription: SubscriptionId
+    message: str
+
+
+class CredentialNotice(Shape):
+    """The data of `credential.paused` and `credential.resumed`."""
+
+    credential: CredentialId
+    name: str
+    provider: str
+    status: CredentialState
+    reason: str | None
+    at: Moment
+
+
+class SubscriptionNotice(Shape):
+    """The data of `subscription.disabled`."""
+
+    subscription: SubscriptionId
+    url: str
+    reason: str
+
+
+class ExhaustedDelivery(Shape):
+    """The data of `delivery.exhausted`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: DeliveryId
+    object: Literal["delivery"]
+    event: EventId
+    event_type: EventType
+    job: JobId | None
+    subscription: SubscriptionId
+    url: str
+    status: DeliveryState
+    attempts_made: int
+
+
+class Provider(Shape):
+    """A provider as its definition describes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    object: Literal["provider"]
+    name: str
+    title: str
+    docs_url: str
+    base_url: str
+
+
+class DescribedEventType(Shape):
+    """A type of events; `is_default` marks those that a subscription gets unless it says otherwise."""
+
+    object: Literal["event_type"]
+    name: EventType
+    description: str
+    is_default: bool
+
+
+class TimelineEntry(Shape):
+    """One thing that happened to a job; what else it says depends on its type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: Moment
+    type: str
+
+
+class Timeline(Shape):
+    """A job's life, oldest first."""
+
+    object: Literal["timeline"]
+    job: JobId
+    data: list[TimelineEntry]

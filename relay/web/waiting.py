@@ -1,0 +1,56 @@
+"""Long polling: a request that waits for news without asking the database while there is none."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from relay.bootstrap import Relay
+from relay.domain.errors import Unreachable
+
+RECHECK_SECONDS = 5.0  # how late news that Redis did not bring is found, by one query for all who wait
+FEED_PAUSES_SECONDS = (0.05, 0.2, 0.5)  # an event is told of when it is committed, and shown once none can overtake it
+
+T = TypeVar("T")
+
+
+async def until(
+    relay: Relay, topic: str, seconds: float, look: Callable[[], Awaitable[T]], is_enough: Callable[[T], bool]
+) -> T:
+    """What `look` finds, as soon as that is enough, at the latest after `seconds`; looks again only at news."""
+    ends = relay.clock.monotonic() + seconds
+    with relay.news.watching(topic) as heard:
+        found = await look()
+        while not is_enough(found) and (left := ends - relay.clock.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await heard.wait()
+            if not heard.is_set():
+                break
+            heard.clear()
+            found = await _patiently(relay, look, is_enough, ends)
+    return found
+
+
+async def _patiently(relay: Relay, look: Callable[[], Awaitable[T]], is_enough: Callable[[T], bool], ends: float) -> T:
+    found = await look()
+    for pause_seconds in FEED_PAUSES_SECONDS:
+        if is_enough(found) or relay.clock.monotonic() + pause_seconds > ends:
+            break
+        await relay.clock.sleep(pause_seconds)
+        found = await look()
+    return found
+
+
+async def recheck(relay: Relay) -> None:
+    """Finds what ended while Redis could not tell: one query for all the jobs that somebody here waits for."""
+    while True:
+        await relay.clock.sleep(RECHECK_SECONDS)
+        waited_for = [topic for topic in relay.news.topics() if topic.startswith("job_")]
+        if not waited_for:
+            continue
+        try:
+            jobs = await relay.store.load_jobs(waited_for)
+        except Unreachable:
+            continue  # the next round asks again
+        relay.news.wake([topic for topic in waited_for if topic not in jobs or jobs[topic].has_ended])

@@ -1,0 +1,75 @@
+"""The OpenAPI document and the reference page: valid, whole, fresh, and held against what the API really answers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from relay.domain.subscription import EVENT_TYPES
+from relay.web.examples import JOB, REQUESTS, event
+from relay.web.routes import OPEN_ROUTES, OPERATIONS
+from tests.web.house import House
+from tests.web.reference import DOCUMENT
+
+ROOT = Path(__file__).parents[2]
+
+
+def schema_faults(schema: dict[str, Any], value: Any) -> list[str]:
+    """What of the value the schema does not allow; references lead into the document."""
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return [f"{list(fault.absolute_path)}: {fault.message}" for fault in Draft202012Validator(whole).iter_errors(value)]
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT)
+
+
+def test_the_committed_document_is_fresh() -> None:
+    assert json.loads((ROOT / "openapi.json").read_text()) == DOCUMENT, "run `make docs`"
+
+
+def test_every_operation_has_its_own_id_an_answer_and_the_problems_it_can_give() -> None:
+    operations = [told for methods in DOCUMENT["paths"].values() for told in methods.values()]
+    ids = [told["operationId"] for told in operations]
+    assert len(ids) == len(set(ids)) == len(OPERATIONS) + len(OPEN_ROUTES)
+    for operation in OPERATIONS:
+        told = DOCUMENT["paths"][operation.path][operation.method.lower()]
+        assert str(operation.status_code) in told["responses"]
+        assert {"401", "403", "500", "503"} <= set(told["responses"])
+        if operation.status_code in (200, 201, 202):
+            assert "content" in told["responses"][str(operation.status_code)], operation.path
+
+
+@pytest.mark.parametrize("name", sorted(REQUESTS))
+def test_an_example_of_a_body_fits_its_schema(name: str) -> None:
+    if name.startswith("Changed"):
+        return  # a merge patch is a part of its schema
+    assert schema_faults({"$ref": f"#/components/schemas/{name}"}, REQUESTS[name]) == []
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_an_example_of_an_event_fits_its_schema(event_type: str) -> None:
+    content = DOCUMENT["webhooks"][event_type]["post"]["requestBody"]["content"]["application/json"]
+    assert schema_faults(content["schema"], event(event_type)) == []
+    assert schema_faults({"$ref": "#/components/schemas/Job"}, JOB) == []
+
+
+async def test_the_page_shows_every_route_and_event_and_loads_nothing_from_elsewhere(house: House) -> None:
+    page = await house.api.get("/docs")
+    assert page.status_code == 200
+    for operation in OPERATIONS:
+        assert operation.summary.replace("'", "&#39;") in page.text
+    for event_type in EVENT_TYPES:
+        assert event_type in page.text
+    assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_the_served_document_names_the_relays_own_url(house: House) -> None:
+    served = (await house.api.get("/openapi.json")).json()
+    assert served["servers"] != []
+    assert served["paths"].keys() == DOCUMENT["paths"].keys()
