@@ -13,7 +13,7 @@ VENV_READY := $(VENV)/ready
 RUN_READY := $(VENV)/ready-to-run
 TEST_READY := $(VENV)/ready-to-test
 
-.PHONY: run setup test lint docs lock bench clean
+.PHONY: run setup test lint docs lock bench fuzz clean
 
 run: $(RUN_READY)
 	@exec $(BIN)/relay dev $(ARGS)
@@ -36,6 +36,10 @@ docs: $(TEST_READY)
 
 bench: $(TEST_READY)
 	$(BIN)/python -m bench $(ARGS)
+
+# Requests made up from the API's own document, so many of each kind and other ones at each run.
+fuzz: $(TEST_READY)
+	FUZZ_EXAMPLES=500 $(BIN)/python -m pytest tests/web/test_schemathesis.py --timeout=0 $(ARGS)
 
 # The second is held to the first, so that tests run on the versions that users get.
 lock:

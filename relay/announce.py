@@ -92,8 +92,10 @@ class Announcer:
             log.warning("deliveries_not_scheduled", count=len(items), reason=str(error))
 
     async def admit(self, subscription: Subscription | BusySubscription) -> None:
-        """Tells the schedule how many calls the subscription takes at once, and for how long it takes none."""
-        limits = Limits(concurrency=subscription.max_in_flight, first=FIRST_IN_FLIGHT)
+        """Tells the schedule how many calls the subscription takes, at once and a minute, and for how long none."""
+        granted = subscription.requests_per_minute
+        interval_ms = 60_000 / granted if granted else 0
+        limits = Limits(interval_ms, concurrency=subscription.max_in_flight, first=FIRST_IN_FLIGHT)
         await self.deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
         left_seconds = hold_seconds_left(subscription.hold_until, self.clock.now())
         if left_seconds > 0:

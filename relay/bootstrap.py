@@ -10,7 +10,7 @@ import structlog
 from redis.asyncio import Redis
 
 from relay import __version__
-from relay.announce import Announcer
+from relay.announce import FIRST_IN_FLIGHT, Announcer
 from relay.clock import Clock
 from relay.deliver import Deliver
 from relay.desk import Desk
@@ -19,12 +19,16 @@ from relay.domain.errors import BadSettings
 from relay.domain.ids import make_id
 from relay.egress import Egress, Guard
 from relay.errands import Errands
+from relay.ledger import Ledger
+from relay.looks import Looks
 from relay.poll import Poll
 from relay.providers.catalog import Catalog
 from relay.providers.definition import Definition
+from relay.reception import Reception
 from relay.register import Register
 from relay.result import Results
-from relay.schedule import Epoch, Limits, News, Schedule, Turns, connect
+from relay.rounds import Rounds
+from relay.schedule import Epoch, Limits, News, Noticeboard, Schedule, Turns, connect
 from relay.settings import Settings, provider_variables
 from relay.standing import Standing
 from relay.steer import Steer
@@ -32,6 +36,7 @@ from relay.store import Cipher, Store, open_store
 from relay.submit import Submit
 from relay.sweep import Sweep
 from relay.tokens import Tokens
+from relay.webhooks.handshake import Handshake
 from relay.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
@@ -39,7 +44,7 @@ log = structlog.get_logger(__name__)
 DEFAULT_TENANT = "default"
 DEFAULT_CREDENTIAL = "default"
 POLL_LIMITS = Limits(interval_ms=0, burst=1, concurrency=10)
-DELIVERY_LIMITS = Limits(interval_ms=0, burst=1, concurrency=16)
+DELIVERY_LIMITS = Limits(concurrency=FIRST_IN_FLIGHT)  # of subscriptions that Redis has not heard of yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ class Relay:
     deliver: Deliver
     sweep: Sweep
     results: Results
+    handshake: Handshake
     news: News
+    noticeboard: Noticeboard
 
 
 @asynccontextmanager
@@ -82,7 +89,7 @@ async def open_relay(settings: Settings, clock: Clock | None = None) -> AsyncIte
     guard = Guard(settings.relay_egress_allow, settings.relay_allow_http)
     egress = Egress(guard, user_agent=f"relay/{__version__}", proxy=settings.relay_egress_proxy, clock=clock)
     polls = Schedule(redis, "poll", clock, default_limits=POLL_LIMITS)
-    deliveries = Schedule(redis, "deliver", clock, default_limits=DELIVERY_LIMITS)
+    deliveries = Schedule(redis, "deliver", clock, default_limits=DELIVERY_LIMITS, has_deadlines=True)
     news = News(redis, clock)
     try:
         yield _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries, news)
@@ -111,7 +118,11 @@ def _build(
     epoch = Epoch(redis)
     announcer = Announcer(store, deliveries, news, tokens, clock, settings.public_url)
     desk = Desk(store, catalog, clock)
-    standing = Standing(store, polls, announcer, desk, clock)
+    noticeboard = Noticeboard(redis)
+    standing = Standing(store, polls, announcer, desk, noticeboard, clock)
+    ledger = Ledger(store, announcer, desk, clock)
+    looks = Looks(polls, standing, egress, clock)
+    rounds = Rounds(polls, desk, looks, standing, ledger, egress, clock)
     errands, turns = Errands(polls, standing, egress, clock), Turns(redis, clock)
     register = Register(store, polls, catalog, guard, clock, settings.relay_job_deadline_seconds)
     sender = Sender(egress, clock, settings.public_url, settings.relay_delivery_timeout_seconds)
@@ -131,19 +142,21 @@ def _build(
         register=register,
         submit=Submit(register, store, catalog, errands, turns, clock),
         steer=Steer(store, polls, deliveries, announcer, catalog, clock),
-        poll=Poll(store, polls, announcer, desk, standing, egress, clock),
+        poll=Poll(polls, desk, looks, rounds, standing, ledger, clock),
         deliver=Deliver(
             store,
             deliveries,
             announcer,
+            Reception(store, deliveries, announcer, clock, settings.relay_disable_after_hours),
             sender,
             clock,
             settings.relay_retry_schedule,
-            settings.relay_disable_after_hours,
         ),
         sweep=Sweep(store, polls, deliveries, epoch, announcer, catalog, clock, settings.relay_retention_days),
         results=Results(store, catalog, errands, turns, clock),
+        handshake=Handshake(egress, settings.public_url, settings.relay_delivery_timeout_seconds),
         news=news,
+        noticeboard=noticeboard,
     )
 
 

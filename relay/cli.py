@@ -109,11 +109,17 @@ def web() -> None:
 
 
 @main.command()
-def worker() -> None:
+@click.option("--check", is_flag=True, help="Start none: exit with 0 if one on this host has worked within 30 s.")
+@click.option("--anywhere", is_flag=True, help="With --check: on any host.")
+def worker(check: bool, anywhere: bool) -> None:
     """Looks at jobs and delivers events; run as many as you like."""
-    from relay.worker import run
+    from relay.settings import load
+    from relay.worker import check_pulse, run
 
-    run()
+    if check:
+        click.echo(check_pulse(load().redis_url, anywhere=anywhere))
+    else:
+        run()
 
 
 @main.command()
@@ -178,6 +184,34 @@ def revoke_key(key_id: str, tenant: str) -> None:
     if not asyncio.run(_with_store(lambda store: store.revoke_key(tenant, key_id))):
         raise NotFound("not_found", f"tenant {tenant} has no key {key_id}")
     click.echo(f"{key_id} is revoked")
+
+
+@keys.command("rotate-encryption")
+def rotate_encryption() -> None:
+    """
+    Encrypts every stored secret anew, with the newest key of RELAY_SECRET_KEY.
+
+    First put a new key in front of the old one and restart web and worker; then run this, beside them; then drop the
+    old key. A run that was broken off is begun again.
+    """
+    from relay.clock import Clock
+    from relay.dev.resealing import Resealing
+    from relay.store import Cipher, open_store
+
+    settings = _settings()
+    store = open_store(settings.database_url, Cipher(settings.secret_keys))
+
+    async def tell() -> bool:
+        resealing = Resealing(store, Clock())
+        try:
+            async for line in resealing.run():
+                click.echo(line)
+        finally:
+            await store.close()
+        return not resealing.unopened
+
+    if not asyncio.run(tell()):
+        sys.exit(1)
 
 
 @main.group(invoke_without_command=True)
@@ -318,29 +352,47 @@ def verify(file: BinaryIO, secret: str, ignore_age: bool) -> None:
 @click.option("--secret", help="whsec_…, what your receiver verifies with; made up and shown if absent.")
 def listen(url: str, relay_url: str | None, api_key: str | None, secret: str | None) -> None:
     """Forwards a relay's events to a receiver that no webhook can reach, signed anew."""
+    from relay.client import AsyncClient
     from relay.clock import Clock
-    from relay.dev.listen import Listener, Source
+    from relay.dev.listen import Listener
     from relay.dev.sample_event import Receiver
+    from relay.egress import AiohttpTransport
     from relay.settings import load
 
     settings, clock = load(), Clock()
     key = api_key or (settings.relay_api_key.get_secret_value() if settings.relay_api_key else "")
     if not key:
         raise BadSettings(["--api-key or RELAY_API_KEY: a key of the relay that may read is needed"])
-    source = Source((relay_url or settings.public_url).rstrip("/"), key)
+    source = (relay_url or settings.public_url).rstrip("/")
     receiver = Receiver(url, _signing_secret(secret, clock))
 
     async def forward() -> None:
         async with _egress() as egress:
             _check_url(egress, url, "--forward-to")
-            _check_url(egress, source.relay_url, "--relay-url")
-            listener = Listener(egress, clock, source, receiver, click.echo)
-            await listener.start()
-            click.echo(f"events of {source.relay_url} go to {url}; Ctrl-C ends it")
-            await listener.run()
+            _check_url(egress, source, "--relay-url")
+            # The way out is the relay's own, with its guard and its proxy; the listener is the one who is patient.
+            transport = AiohttpTransport(egress.guard, clock, proxy=settings.relay_egress_proxy)
+            async with AsyncClient(source, key, tries_max=1, trust_env=False, transport=transport) as relay:
+                listener = Listener(relay, egress, clock, receiver, click.echo)
+                await listener.start()
+                click.echo(f"events of {source} go to {url}; Ctrl-C ends it")
+                await listener.run()
 
     with suppress(KeyboardInterrupt):
         asyncio.run(forward())
+
+
+@main.command()
+@click.option("--since", required=True, help="RFC 3339, such as 2026-01-01T00:00:00Z, or a date.")
+@click.option("--until", help="The same; now if absent.")
+@click.option("--kind", type=click.Choice(["events", "attempts"]), default="events", show_default=True)
+@click.option("--tenant", default=TENANT, show_default=True)
+def export(since: str, until: str | None, kind: str, tenant: str) -> None:
+    """Prints events or attempts, each a line of JSON, oldest first; no relay has to run."""
+    from relay.dev.export import Export, stretch
+
+    wanted = stretch(since, until)
+    asyncio.run(_with_store(lambda store: Export(store, tenant, *wanted).write(kind, sys.stdout)))
 
 
 @main.command()

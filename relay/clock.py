@@ -25,6 +25,10 @@ class Clock:
         """Wait that long."""
         await asyncio.sleep(max(0.0, seconds))
 
+    def pause(self, seconds: float) -> None:
+        """Wait that long, and the thread with it: for programs without an event loop."""
+        time.sleep(max(0.0, seconds))
+
     def dice(self) -> float:
         """A uniform number in [0, 1), for jitter."""
         return random.random()

@@ -3,36 +3,62 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import structlog
 
 from relay import metrics
 from relay.announce import Announcer
 from relay.clock import Clock
-from relay.domain.delivery import Attempt, Delivery, DeliveryStatus, Next, delivery_view, has_failed_too_long, step
-from relay.domain.moments import seconds_after
-from relay.domain.subscription import Subscription, SubscriptionStatus
-from relay.schedule import Done, Later, Lease, Schedule
+from relay.domain.delivery import (
+    HOLDING_STATUS_CODES,
+    Answer,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Next,
+    delivery_view,
+    step,
+)
+from relay.domain.subscription import Subscription, SubscriptionStatus, hold_seconds_left
+from relay.reception import Heard, Reception
+from relay.schedule import Done, Later, Lease, Schedule, Share
 from relay.store import Announcement, Parcel, Record, Store
 from relay.stream import Stream
 from relay.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
 
-IN_FLIGHT_MAX = 256
+# Calls in flight cost a connection each and no work: so many that receivers which hang, with the few that each may
+# have, leave room for all others. Below what egress opens for deliveries and looks together.
+IN_FLIGHT_MAX = 640
 LEASE_MS = 6_000
 SUBSCRIPTION_SECONDS_MAX = 10.0  # a subscription is read again after that, should a change not have been heard of
+SUBSCRIPTIONS_KEPT_MAX = 10_000
+PROMPT_SECONDS = 2.0  # whoever answers later than that gets no larger share of what is in flight
+UNSIGNED_SECONDS = 60.0  # what no key of ours can sign waits so long, and is never sent without
+UNRECORDED_SECONDS = 60.0  # an attempt that could not be put on record is not made again at once
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One lease and the attempt made under it; None when there was nothing left to send."""
+    """
+    One lease, and the attempt made under it. Without one there was nothing to send, or not yet: `wait_seconds`.
+    """
 
     lease: Lease
-    parcel: Parcel | None
-    subscription: Subscription | None
-    attempt: Attempt | None
+    parcel: Parcel | None = None
+    subscription: Subscription | None = None
+    attempt: Attempt | None = None
+    wait_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An attempt and what follows from it."""
+
+    lease: Lease
+    heard: Heard
+    record: Record
 
 
 class Deliver:
@@ -43,18 +69,18 @@ class Deliver:
         store: Store,
         schedule: Schedule,
         announcer: Announcer,
+        reception: Reception,
         sender: Sender,
         clock: Clock,
         retry_schedule: Sequence[float],
-        disable_after_hours: float,
     ) -> None:
         self._store = store
         self._schedule = schedule
         self._announcer = announcer
+        self._reception = reception
         self._sender = sender
         self._clock = clock
         self._retry_schedule = retry_schedule
-        self._disable_after_hours = disable_after_hours
         self._parcels: dict[str, Parcel] = {}
         self._subscriptions: dict[str, tuple[str, float, Subscription]] = {}
 
@@ -76,10 +102,14 @@ class Deliver:
         if leases:
             self._parcels.update(await self._store.load_parcels([lease.id for lease in leases]))
             await self._read_subscriptions({lease.group: lease.version for lease in leases})
+        for lease in leases:
+            metrics.LATENESS.labels("deliver").observe(lease.late_ms / 1000)
         return leases, wait_seconds
 
     async def _read_subscriptions(self, versions: dict[str, str]) -> None:
         now = self._clock.monotonic()
+        if len(self._subscriptions) > SUBSCRIPTIONS_KEPT_MAX:
+            self._subscriptions.clear()
         stale = [
             subscription_id
             for subscription_id, version in versions.items()
@@ -93,84 +123,60 @@ class Deliver:
             self._subscriptions.pop(subscription_id, None)
         for subscription_id, subscription in (await self._store.load_subscriptions(stale)).items():
             self._subscriptions[subscription_id] = (versions[subscription_id], now, subscription)
+            if not versions[subscription_id]:
+                await self._announcer.admit(subscription)  # Redis has forgotten its limits
 
     async def _send(self, lease: Lease) -> Sent:
         parcel = self._parcels.pop(lease.id, None)
         kept = self._subscriptions.get(lease.group)
         subscription = kept[2] if kept else None
         if parcel is None or subscription is None or parcel.delivery.status is not DeliveryStatus.PENDING:
-            return Sent(lease, None, None, None)
+            return Sent(lease)
         if subscription.status is not SubscriptionStatus.ACTIVE:
-            return Sent(lease, parcel, subscription, None)
+            return Sent(lease)
+        now = self._clock.now()
+        if wait_seconds := hold_seconds_left(subscription.hold_until, now):
+            return Sent(lease, wait_seconds=wait_seconds)
+        if not subscription.living_secrets(now):
+            log.error("delivery_not_signed", delivery=lease.id, subscription=lease.group)
+            return Sent(lease, wait_seconds=UNSIGNED_SECONDS)
         attempt = await self._sender.attempt(parcel.delivery, parcel.event, subscription)
         metrics.ATTEMPTS.labels(attempt.answer.answer).inc()
         metrics.ATTEMPT_DURATION.observe(attempt.answer.duration_ms / 1000)
+        await self._reception.heed(lease.group, attempt.answer)
         return Sent(lease, parcel, subscription, attempt)
 
     async def _record(self, batch: Sequence[Sent]) -> None:
-        now = self._clock.now()
         settled: list[Done | Later] = []
-        steps: list[tuple[Sent, Attempt, Next]] = []
-        records: list[Record] = []
+        steps: list[Step] = []
         for sent in batch:
             if sent.parcel is None or sent.subscription is None or sent.attempt is None:
-                settled.append(Done(sent.lease))
+                settled.append(_unsent(sent))
                 continue
-            try:
-                before = replace(sent.parcel.delivery, url=sent.subscription.url)
-                following = step(before, sent.attempt.answer, now, self._retry_schedule, self._clock.dice())
-            except Exception:
-                # Poison rule: a row that makes code raise costs that row one lease, never the loop.
-                log.exception("attempt_not_understood", delivery=sent.lease.id)
+            before = replace(sent.parcel.delivery, url=sent.subscription.url)
+            following = self._following(before, sent.attempt)
+            if following is None:
+                settled.append(Later(sent.lease, round(UNRECORDED_SECONDS * 1000)))
                 continue
-            steps.append((sent, sent.attempt, following))
             exhausted = await self._exhausted(following.delivery)
-            records.append(Record(sent.attempt, following.delivery, before.attempts_made, exhausted))
-        if records:
-            took = await self._store.record_attempts(records)
-            await self._announcer.put(
-                one.announcement for one in records if one.announcement and one.delivery.id in took
-            )
-            await self._tell_subscriptions(steps, now)
-        for sent, _, following in steps:
-            settled.append(_settled(sent.lease, following))
-        await self._schedule.settle(settled)
+            record = Record(sent.attempt, following.delivery, before.attempts_made, exhausted)
+            steps.append(Step(sent.lease, Heard(sent.subscription, sent.attempt.answer, following), record))
+        took: set[str] = set()
+        if steps:
+            took = await self._store.record_attempts([one.record for one in steps])
+            told = [one.record.announcement for one in steps if one.record.announcement and one.lease.id in took]
+            await self._announcer.put(told)
+            for subscription_id in await self._reception.note([one.heard for one in steps], self._clock.now()):
+                self._subscriptions.pop(subscription_id, None)
+        await self._schedule.settle([*settled, *(_settled(one, took) for one in steps)])
 
-    async def _tell_subscriptions(self, steps: Sequence[tuple[Sent, Attempt, Next]], now: datetime) -> None:
-        successes: dict[str, datetime] = {}
-        failures: dict[str, datetime] = {}
-        for sent, attempt, following in steps:
-            subscription_id = sent.lease.group
-            if attempt.answer.answer == "success":
-                successes[subscription_id] = now
-            elif attempt.answer.blame != "relay":
-                failures[subscription_id] = now
-            if following.hold_seconds > 0:
-                await self._schedule.hold(subscription_id, round(following.hold_seconds * 1000))
-                await self._store.hold_subscription(subscription_id, seconds_after(now, following.hold_seconds))
-        await self._store.note_results(successes, {key: at for key, at in failures.items() if key not in successes})
-        reasons = {sent.lease.group: following.disables for sent, _, following in steps if following.disables}
-        reasons |= await self._failing_for_long(set(failures) - set(successes), now)
-        for subscription_id, reason in reasons.items():
-            await self._disable(subscription_id, reason, now)
-
-    async def _failing_for_long(self, subscription_ids: set[str], now: datetime) -> dict[str, str]:
-        known = [self._subscriptions[one][2] for one in subscription_ids if one in self._subscriptions]
-        # The cached row may be older than the last success: only the store's own row disables.
-        suspects = [one.id for one in known if has_failed_too_long(one, now, self._disable_after_hours)]
-        fresh = await self._store.load_subscriptions(suspects) if suspects else {}
-        reason = f"no attempt succeeded for {self._disable_after_hours:g} hours"
-        return {key: reason for key, one in fresh.items() if has_failed_too_long(one, now, self._disable_after_hours)}
-
-    async def _disable(self, subscription_id: str, reason: str, now: datetime) -> None:
-        subscription = self._subscriptions[subscription_id][2]
-        data = {"subscription": subscription_id, "url": subscription.url, "reason": reason}
-        announcement = await self._announcer.operational(subscription.tenant, "subscription.disabled", data)
-        announcement = _without(announcement, subscription_id)
-        if await self._store.disable_subscription(subscription_id, reason, now, [announcement]):
-            log.warning("subscription_disabled", subscription=subscription_id, reason=reason)
-            await self._announcer.put([announcement])
-        self._subscriptions.pop(subscription_id, None)
+    def _following(self, before: Delivery, attempt: Attempt) -> Next | None:
+        try:
+            return step(before, attempt.answer, self._clock.now(), self._retry_schedule, self._clock.dice())
+        except Exception:
+            # Poison rule: a row that makes code raise costs that row, never the loop, and its receiver no flood.
+            log.exception("attempt_not_understood", delivery=before.id)
+            return None
 
     async def _exhausted(self, delivery: Delivery) -> Announcement | None:
         # An exhausted notice that is itself exhausted ends here: it would announce itself for ever.
@@ -178,17 +184,26 @@ class Deliver:
             return None
         log.warning("delivery_exhausted", delivery=delivery.id, subscription=delivery.subscription_id)
         data = {name: value for name, value in delivery_view(delivery).items() if name != "attempts"}
-        announcement = await self._announcer.operational(delivery.tenant, "delivery.exhausted", data)
-        return _without(announcement, delivery.subscription_id)
+        return await self._announcer.operational(delivery.tenant, "delivery.exhausted", data)
 
 
-def _settled(lease: Lease, following: Next) -> Done | Later:
-    if following.delay_seconds is None:
-        return Done(lease)
-    return Later(lease, round(following.delay_seconds * 1000), "")
+def _unsent(sent: Sent) -> Done | Later:
+    return Done(sent.lease) if sent.wait_seconds is None else Later(sent.lease, round(sent.wait_seconds * 1000))
 
 
-def _without(announcement: Announcement, subscription_id: str) -> Announcement:
-    """Nobody is told at the very address that does not answer."""
-    kept = tuple(one for one in announcement.deliveries if one.subscription_id != subscription_id)
-    return replace(announcement, deliveries=kept)
+def _settled(one: Step, took: set[str]) -> Done | Later:
+    delay_seconds, share = one.heard.following.delay_seconds, _share(one.heard.answer)
+    if one.lease.id not in took:
+        # Held, cancelled, somebody else's by now, or a row that cannot be written: the next lease will know.
+        delay_seconds = max(delay_seconds or 0.0, UNRECORDED_SECONDS)
+    if delay_seconds is None:
+        return Done(one.lease, share)
+    return Later(one.lease, round(delay_seconds * 1000), None, share)
+
+
+def _share(answer: Answer) -> Share:
+    """How much of what is in flight the receiver may have: prompt ones earn more, those that hang or groan less."""
+    if answer.answer == "success":
+        return Share.MORE if answer.duration_ms <= PROMPT_SECONDS * 1000 else Share.SAME
+    is_overtaxed = answer.answer == "timeout" or answer.status_code in HOLDING_STATUS_CODES
+    return Share.HALF if is_overtaxed and answer.blame != "relay" else Share.SAME

@@ -56,17 +56,22 @@ class Errands:
         if credential.is_paused or not credential.secrets:
             detail = f"the credential {credential.name} is not usable ({credential.status_reason or credential.status})"
             return NotNow("paused", detail, RETRY_SECONDS)
-        until = credential.throttled_until
-        if credential.status is CredentialStatus.THROTTLED and until is not None:
-            wait_seconds = (until - self._clock.now()).total_seconds()
-            if wait_seconds > PATIENCE_SECONDS:
-                return NotNow("throttled", USED_UP, wait_seconds)
+        wait_seconds = self._hold_seconds(credential)
+        if wait_seconds > PATIENCE_SECONDS:
+            return NotNow("throttled", USED_UP, wait_seconds)
         wait_seconds = self._standing.breaker_wait(sight.host)
         if wait_seconds > 0:
             return NotNow("host_down", "the provider's host has not answered well for a while", wait_seconds)
         await self._limit(sight)
         meter = Meter(self._egress, self._schedule, self._clock, credential.id, credential.provider, *kinds, paid=0)
         return meter if await meter.pay() else NotNow("throttled", USED_UP, RETRY_SECONDS)
+
+    def _hold_seconds(self, credential: Credential) -> float:
+        """What is left of a hold that this process knows of, or that the database does."""
+        until = credential.throttled_until
+        is_held = credential.status is CredentialStatus.THROTTLED and until is not None
+        told_seconds = (until - self._clock.now()).total_seconds() if is_held and until else 0.0
+        return max(told_seconds, self._standing.hold_seconds(credential))
 
     async def _limit(self, sight: Sight) -> None:
         """Redis may have forgotten the budget of a credential that nothing was asked with for long."""

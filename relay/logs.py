@@ -27,10 +27,10 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         redact,
     ]
     is_terminal = stream.isatty()
+    # Plain: a traceback with local variables would show secrets.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if is_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [console] if is_terminal else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

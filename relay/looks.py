@@ -44,12 +44,11 @@ class Looks:
             return Look(None, wait_seconds)
         # A paused credential's one probe includes its second step: there is no budget for that before the next one.
         paid = 1 + sight.credential.is_paused
+        credential = sight.credential
         meter = Meter(
-            self._egress, self._schedule, self._clock, sight.credential.id, sight.job.provider, "look", "fetch", paid=paid
+            self._egress, self._schedule, self._clock, credential.id, credential.provider, "look", "fetch", paid=paid
         )
-        observation = await look(
-            meter, sight.target, self._clock, pending_again=_patience(sight, self._clock.now())
-        )
+        observation = await look(meter, sight.target, self._clock, pending_again=_patience(sight, self._clock.now()))
         if meter.is_spent:
             return Look(None, UNPAID_SECONDS)
         metrics.LOOKS.labels(sight.job.provider, str(observation.outcome)).inc()

@@ -21,7 +21,14 @@ class Meter:
     """
 
     def __init__(
-        self, egress: Egress, schedule: Schedule, clock: Clock, credential: str, provider: str, *kinds: str, paid: int = 1
+        self,
+        egress: Egress,
+        schedule: Schedule,
+        clock: Clock,
+        credential: str,
+        provider: str,
+        *kinds: str,
+        paid: int = 1,
     ) -> None:
         self._egress = egress
         self._schedule = schedule

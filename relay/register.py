@@ -23,6 +23,7 @@ from relay.egress import Guard
 from relay.providers.catalog import Catalog
 from relay.providers.check import check_credential, check_job, check_params, warnings_of
 from relay.providers.definition import Definition
+from relay.rounds import enrol
 from relay.schedule import Item, Schedule
 from relay.standing import budget
 from relay.store import Registration, Store
@@ -239,12 +240,15 @@ class Register:
         if not jobs:
             return
         delay_ms = round(delay_seconds * 1000)
+        providers = {job.credential_id: job.provider for job in jobs}
+        definitions = {credential_id: self._catalog.get(provider) for credential_id, provider in providers.items()}
         try:
-            for credential_id in {job.credential_id for job in jobs}:
+            for credential_id, definition in definitions.items():
                 credential = credentials[credential_id]
-                limits = budget(credential, self._catalog.get(credential.provider))
-                await self._schedule.limit(credential_id, limits, str(to_ms(credential.updated_at)))
-            await self._schedule.put([Item(job.credential_id, job.id, delay_ms) for job in jobs])
+                version = str(to_ms(credential.updated_at))
+                await self._schedule.limit(credential_id, budget(credential, definition), version)
+            items = [Item(job.credential_id, job.id, delay_ms) for job in jobs]
+            await enrol(self._schedule, items, definitions)
         except Unreachable as error:
             # The jobs are written down, which is the promise; the sweep makes them due once Redis is back.
             log.warning("jobs_not_scheduled", count=len(jobs), reason=str(error))

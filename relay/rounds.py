@@ -1,9 +1,10 @@
-"""Ask for all of a credential's jobs in one request a page, where its provider has a list, and leave the rest to looks."""
+"""Ask for many jobs in one request a page, where their provider has a list, and leave the rest to single looks."""
 
 # A round postpones the single looks of the jobs it sees; it does nothing else to the schedule. What it does not see,
 # for whatever reason, comes due and is looked at singly: docs/decisions/0009-rounds-postpone-looks.md.
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from relay import metrics
 from relay.clock import Clock
 from relay.desk import Desk, Sight
 from relay.domain.errors import Unreachable
-from relay.domain.job import Again, Job
+from relay.domain.job import Again
 from relay.domain.moments import seconds_after
 from relay.domain.observation import Observation, Outcome
 from relay.domain.round import (
@@ -49,24 +50,32 @@ AHEAD_SHARE = 0.9  # a round comes a little before the look that it spares
 TOLD = frozenset({Outcome.PENDING, Outcome.UNKNOWN, Outcome.COMPLETED, Outcome.FAILED})
 
 
-async def enrol(schedule: Schedule, definition: Definition | None, jobs: Sequence[Job], delay_seconds: float) -> None:
+async def enrol(schedule: Schedule, items: Sequence[Item], definitions: Mapping[str, Definition | None]) -> None:
     """
-    Puts new jobs of one credential on the schedule, to be looked at after so long.
+    Puts jobs on the schedule that are not on it; `definitions` by credential.
 
-    Where rounds are made the next one comes soon enough, and single looks at the jobs only should it not come.
+    Where rounds are made, the next one comes soon enough; the jobs are looked at singly only should it not come.
     """
-    group, delay_ms = jobs[0].credential_id, _ms(delay_seconds)
-    if definition is None or definition.listing is None:
-        await schedule.put([Item(group, job.id, delay_ms) for job in jobs])
-        return
-    [due_ms], [memo] = await schedule.due_in_ms(group, [group]), await schedule.memos(group, [group])
-    if RoundMemo.parse(memo).is_failing:
-        await schedule.put([Item(group, job.id, delay_ms) for job in jobs])
-        return
-    interval_seconds = definition.pacing().interval_seconds
-    net_ms = {job.id: _ms(min(net_seconds(interval_seconds), _life_seconds(job, job.created_at))) for job in jobs}
-    await schedule.put([Item(group, job.id, delay_ms + net_ms[job.id]) for job in jobs])
-    await schedule.put([Item(group, group, delay_ms if due_ms is None else delay_ms + _ms(interval_seconds))])
+    singly: list[Item] = []
+    by_group: dict[str, list[Item]] = {}
+    for item in items:
+        definition = definitions.get(item.group)
+        has_list = definition is not None and definition.listing is not None
+        (by_group.setdefault(item.group, []) if has_list else singly).append(item)
+    for group, its_items in by_group.items():
+        definition = definitions[group]
+        [due_ms], [memo] = await schedule.due_in_ms(group, [group]), await schedule.memos(group, [group])
+        if definition is None or RoundMemo.parse(memo).is_failing:
+            singly += its_items
+            continue
+        interval_seconds = definition.pacing().interval_seconds
+        net_ms = _ms(net_seconds(interval_seconds))
+        await schedule.put([replace(item, delay_ms=item.delay_ms + net_ms) for item in its_items])
+        # After them, for it takes what it finds.
+        soonest_ms = min(item.delay_ms for item in its_items)
+        await schedule.put([Item(group, group, soonest_ms + (0 if due_ms is None else _ms(interval_seconds)))])
+    if singly:
+        await schedule.put(singly)
 
 
 @dataclass(slots=True)
@@ -174,7 +183,7 @@ class Rounds:
         if again is None:
             await self._schedule.drop(lease.group, [sight.job.id])
             return Later(lease, _ms(interval_seconds))
-        await self._schedule.shift([self._caught(sight, again, again.delay_seconds)])
+        await self._schedule.shift([self._caught(sight, again, again.delay_seconds, 0.0)])
         return Later(lease, _ms(again.delay_seconds))
 
     async def _ask_for_list(
@@ -222,7 +231,7 @@ class Rounds:
 
     async def _read_window(self, this: _Round, meter: Meter, since: datetime | None, ends_at: float) -> None:
         credential = this.sight.credential
-        target = replace(_target(this.sight), params=credential.params, provider_job_id="")
+        target = replace(_target(this.sight), params=credential.params, provider_job_id="")  # nobody's in particular
         offset, idle_pages = 0, 0
         while True:
             if this.pages and (self._clock.monotonic() >= ends_at or not await meter.pay()):
@@ -275,7 +284,7 @@ class Rounds:
         if this.problem.outcome is Outcome.THROTTLED:
             await self._standing.hold(this.sight, this.problem)
             await self._standing.learn([(this.sight, this.problem)])
-            return max(gap_seconds, self._standing.hold_seconds(this.group))
+            return max(gap_seconds, self._standing.hold_seconds(this.sight.credential))
         faults = this.memo.faults + 1
         if this.is_refused:
             # A list may be forbidden where a look is not, so this says nothing of the credential: single looks do.
@@ -289,7 +298,9 @@ class Rounds:
 
     async def _catch(self, this: _Round, gap_seconds: float, *, was_failing: bool) -> None:
         """Gives every job the moment at which it is looked at singly, unless the next round sees it first."""
-        items = [self._caught(sight, again, gap_seconds) for sight, again in this.following]
+        # A gap that trouble has made longer is no reason to look at anything singly, unless all is looked at so.
+        alone_seconds = math.inf if this.memo.is_failing else 0.0 if this.has_trouble else gap_seconds
+        items = [self._caught(sight, again, gap_seconds, alone_seconds) for sight, again in this.following]
         items += [Item(this.group, sight.job.id) for sight in this.undecided]
         for sight in this.sought.values():
             if not this.has_trouble:
@@ -301,13 +312,14 @@ class Rounds:
                 items.append(Item(this.group, sight.job.id))
         await self._schedule.shift(items)
 
-    def _caught(self, sight: Sight, again: Again, gap_seconds: float) -> Item:
-        is_alone = is_left_alone(again.delay_seconds, gap_seconds) or again.memo.pending_again > 0
+    def _caught(self, sight: Sight, again: Again, gap_seconds: float, alone_seconds: float) -> Item:
+        is_alone = is_left_alone(again.delay_seconds, alone_seconds) or again.memo.pending_again > 0
         delay_ms = _ms(again.delay_seconds) if is_alone else self._net_ms(sight, gap_seconds)
         return Item(sight.credential.id, sight.job.id, delay_ms, again.memo.dump())
 
     def _net_ms(self, sight: Sight, gap_seconds: float) -> int:
-        return _ms(min(net_seconds(gap_seconds), _life_seconds(sight.job, self._clock.now())))
+        life_seconds = (sight.job.deadline_at - self._clock.now()).total_seconds()
+        return _ms(min(net_seconds(gap_seconds), max(0.0, life_seconds)))
 
 
 def _has_window(definition: Definition) -> bool:
@@ -324,10 +336,6 @@ def _interval_seconds(sight: Sight) -> float:
     if sight.definition is None:
         raise LookupError(sight.job.provider)
     return sight.definition.pacing().interval_seconds
-
-
-def _life_seconds(job: Job, now: datetime) -> float:
-    return max(0.0, (job.deadline_at - now).total_seconds())
 
 
 def _ms(seconds: float) -> int:

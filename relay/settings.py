@@ -44,9 +44,11 @@ class Settings(BaseSettings):
     relay_job_deadline_seconds: float = Field(86_400.0, ge=1, le=31_536_000)
     relay_retention_days: float = Field(30.0, gt=0, le=36_500)
     relay_max_body_bytes: int = Field(1_048_576, ge=1024, le=1_073_741_824)
+    relay_api_requests_per_second: float = Field(500.0, ge=0, le=1_000_000)
     relay_providers_dir: str | None = None
     relay_shutdown_seconds: float = Field(20.0, ge=0, le=3600)
     relay_metrics_token: SecretStr | None = None
+    relay_ready_overdue_seconds: float = Field(60.0, gt=0, le=86_400)
 
     @classmethod
     def settings_customise_sources(

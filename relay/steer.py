@@ -1,6 +1,7 @@
 """What the owner does by hand: change, pause, resume, cancel, rotate, try and send again."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 import structlog
@@ -8,16 +9,17 @@ import structlog
 from relay.announce import Announcer
 from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
-from relay.domain.delivery import Delivery
+from relay.domain.delivery import Delivery, DeliveryStatus
 from relay.domain.errors import Conflict, Unreachable
 from relay.domain.job import Job, JobStatus
-from relay.domain.moments import next_version, to_ms
-from relay.domain.subscription import Subscription, SubscriptionStatus, rotate
+from relay.domain.moments import next_version, seconds_after, to_ms
+from relay.domain.recovery import Recovery, RecoveryStatus
+from relay.domain.subscription import SigningKey, Subscription, SubscriptionStatus, rotate
 from relay.providers.catalog import Catalog
-from relay.schedule import Item, Limits, Schedule
+from relay.schedule import Item, Schedule
 from relay.standing import budget, credential_data
 from relay.store import Store
-from relay.webhooks.signing import new_secret
+from relay.webhooks.signing import KEY_BYTES, jwk_of, new_secret, new_signing_key, public_key_of
 
 log = structlog.get_logger(__name__)
 
@@ -129,10 +131,21 @@ class Steer:
             )
         return await self._store.find_subscription(tenant, subscription_id)
 
+    def new_key(self) -> SigningKey:
+        """A fresh ed25519 key, for a subscription that wants `v1a`."""
+        private = new_signing_key(self._clock.entropy(KEY_BYTES))
+        public = public_key_of(private)
+        return SigningKey(private, public, jwk_of(public)["kid"], self._clock.now(), None)
+
     async def rotate(self, subscription: Subscription, secret: str | None, overlap_seconds: int) -> Subscription:
-        """The subscription with a new secret; older ones sign on for the overlap. Raises Conflict when ten live."""
+        """
+        The subscription with a new secret, and a new key where it has one; older ones sign on for the overlap.
+
+        Raises Conflict when ten live.
+        """
         chosen = secret or new_secret(self._clock.entropy(SECRET_BYTES))
-        rotated = rotate(subscription, chosen, self._clock.now(), overlap_seconds)
+        key = self.new_key() if "v1a" in subscription.signatures else None
+        rotated = rotate(subscription, chosen, self._clock.now(), overlap_seconds, key)
         if rotated is None:
             raise Conflict(
                 "too_many_secrets",
@@ -165,16 +178,44 @@ class Steer:
         if subscription is None or subscription.status is not SubscriptionStatus.ACTIVE:
             state = subscription.status if subscription else "deleted"
             raise Conflict("subscription_not_active", f"The subscription is {state}: activate it first.")
-        summoned = await self._store.summon_delivery(tenant, delivery_id, "manual", self._clock.now())
-        if summoned is None:
+        summons = await self._store.summon_delivery(tenant, delivery_id, "manual", self._clock.now())
+        if summons is None:
+            return None
+        if summons.delivery.status is DeliveryStatus.CANCELLED:
             raise Conflict("delivery_cancelled", "The delivery was cancelled and cannot be sent any more.")
-        await self._deliveries.put([Item(summoned.subscription_id, summoned.id)])
-        return summoned
+        # A second wish for what was not yet sent is the same wish: it starts nothing that is already under way.
+        await self._announcer.put_deliveries([summons.delivery], joins=not summons.is_new)
+        return summons.delivery
+
+    async def recover(self, subscription: Subscription, since: datetime, until: datetime | None) -> Recovery:
+        """
+        A task that sends again what was decided for the subscription in [since, until) and never succeeded.
+
+        The sweep works it off; what happens from now on is none of its business. Raises Conflict when the
+        subscription would not be called.
+        """
+        if subscription.status is not SubscriptionStatus.ACTIVE:
+            raise Conflict("subscription_not_active", f"The subscription is {subscription.status}: activate it first.")
+        now = self._clock.now()
+        just_after = seconds_after(now, 0.001)  # what was decided within this millisecond is not skipped
+        recovery = Recovery(
+            id=self._clock.new_id("rcv"),
+            tenant=subscription.tenant,
+            subscription_id=subscription.id,
+            since=since,
+            until=min(until or just_after, just_after),
+            status=RecoveryStatus.RUNNING,
+            place=None,
+            recovered=0,
+            created_at=now,
+            completed_at=None,
+        )
+        await self._store.add_recovery(recovery)
+        return recovery
 
     async def _limit(self, subscription: Subscription) -> None:
-        limits = Limits(interval_ms=0, burst=1, concurrency=subscription.max_in_flight)
         try:
-            await self._deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
+            await self._announcer.admit(subscription)
         except Unreachable as error:
             log.warning("limits_not_scheduled", subscription=subscription.id, reason=str(error))
 

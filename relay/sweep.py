@@ -1,21 +1,21 @@
 """Find what was never woken, whose worker died or whose time has passed, and put it right."""
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
 
 import structlog
 
 from relay import metrics
-from relay.announce import Announcer
+from relay.announce import Announcer, deadline
 from relay.clock import Clock
 from relay.domain.credential import CredentialStatus
 from relay.domain.job import Memo, expire
 from relay.domain.moments import seconds_after, to_ms
-from relay.domain.subscription import SubscriptionStatus
 from relay.providers.catalog import Catalog
-from relay.schedule import Epoch, Item, Limits, Schedule
+from relay.rounds import enrol
+from relay.schedule import Epoch, Item, Schedule
 from relay.standing import budget
-from relay.store import Store
+from relay.store import PendingDelivery, Store
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,9 @@ OVERDUE_GRACE_SECONDS = 30.0  # the poll takes its last look first; this is for 
 PRUNE_EVERY_SECONDS = 60.0
 PRUNE_ROWS = 500
 PRUNE_BATCHES = 20
+RECOVERIES_PER_TICK = 20
+RECOVERY_ROWS = 500
+RECOVERY_BATCHES = 10
 SPREAD_SECONDS_MAX = 10.0
 SPREAD_PER_SECOND = 200.0  # how much overdue work comes back each second after a flush
 
@@ -66,6 +69,7 @@ class Sweep:
         if self._is_time("recent", RECENT_EVERY_SECONDS):
             await self._recent()
         await self._rolling()
+        await self._recover()
         if self._is_time("overdue", OVERDUE_EVERY_SECONDS):
             await self._expire_overdue()
             await self._mend_strays()
@@ -98,11 +102,7 @@ class Sweep:
             if credential.status is CredentialStatus.THROTTLED and until and until > now:
                 await self._polls.hold(credential.id, to_ms(until) - to_ms(now))
         for subscription in await self._store.subscriptions_with_pending():
-            limits = Limits(interval_ms=0, burst=1, concurrency=subscription.max_in_flight)
-            await self._deliveries.limit(subscription.id, limits, str(to_ms(subscription.updated_at)))
-            held = subscription.hold_until
-            if subscription.status is SubscriptionStatus.ACTIVE and held and held > now:
-                await self._deliveries.hold(subscription.id, to_ms(held) - to_ms(now))
+            await self._announcer.admit(subscription)
 
     async def _recent(self) -> None:
         now = self._clock.now()
@@ -121,32 +121,33 @@ class Sweep:
 
     async def _put_jobs(self, pairs: Sequence[tuple[str, str]], already: int) -> int:
         missing = await self._polls.missing(pairs)
-        items = [
-            Item(group, job_id, delay_ms=self._spread_ms(already + index))
-            for index, (group, job_id) in enumerate(missing)
-        ]
-        return await self._put(self._polls, "poll", items)
+        if not missing:
+            return 0
+        credentials = await self._store.load_credentials({group for group, _ in missing})
+        definitions = {group: self._catalog.get(one.provider) for group, one in credentials.items()}
+        items = [Item(group, job_id, self._spread_ms(already + index)) for index, (group, job_id) in enumerate(missing)]
+        await enrol(self._polls, items, definitions)
+        self._note("poll", len(missing))
+        return len(missing)
 
-    async def _put_deliveries(
-        self, rows: Sequence[tuple[str, str, datetime | None, datetime | None]], already: int
-    ) -> int:
+    async def _put_deliveries(self, rows: Sequence[PendingDelivery], already: int) -> int:
         now_ms = to_ms(self._clock.now())
-        due = {(row[1], row[0]): to_ms(row[2]) - now_ms if row[2] else 0 for row in rows}
+        known = {(row.subscription_id, row.id): row for row in rows}
         # Those whose links die first go first, after an outage above all.
-        expiry = {(row[1], row[0]): to_ms(row[3]) if row[3] else 1 << 62 for row in rows}
-        missing = sorted(await self._deliveries.missing(list(due)), key=lambda pair: expiry[pair])
-        items = [
-            Item(group, delivery_id, delay_ms=max(due[group, delivery_id], self._spread_ms(already + index)))
-            for index, (group, delivery_id) in enumerate(missing)
-        ]
-        return await self._put(self._deliveries, "deliver", items)
-
-    async def _put(self, schedule: Schedule, station: str, items: Sequence[Item]) -> int:
+        missing = sorted((known[pair] for pair in await self._deliveries.missing(list(known))), key=_expiry_ms)
+        items = []
+        for index, row in enumerate(missing):
+            due_ms = to_ms(row.next_attempt_at) - now_ms if row.next_attempt_at else 0
+            delay_ms = max(due_ms, self._spread_ms(already + index))
+            items.append(Item(row.subscription_id, row.id, delay_ms, deadline(row.expires_at)))
         if items:
-            await schedule.put(items)
-            metrics.SWEPT.labels(station).inc(len(items))
-            log.info("swept", station=station, count=len(items))
+            await self._deliveries.put(items)
+            self._note("deliver", len(items))
         return len(items)
+
+    def _note(self, station: str, count: int) -> None:
+        metrics.SWEPT.labels(station).inc(count)
+        log.info("swept", station=station, count=count)
 
     def _spread_ms(self, index: int) -> int:
         return round(min(SPREAD_SECONDS_MAX, index / SPREAD_PER_SECOND) * 1000)
@@ -181,6 +182,15 @@ class Sweep:
                 released = await self._store.release_deliveries(tenant, subscription_id, now, PAGE)
                 await self._announcer.put_deliveries(released)
 
+    async def _recover(self) -> None:
+        """What somebody asked to be sent again. Each step leaves its place on record for whoever takes the next."""
+        for recovery_id in await self._store.running_recoveries(RECOVERIES_PER_TICK):
+            for _ in range(RECOVERY_BATCHES):
+                step = await self._store.advance_recovery(recovery_id, self._clock.now(), RECOVERY_ROWS)
+                await self._announcer.put_deliveries(step.deliveries)
+                if step.is_over:
+                    break
+
     async def _prune(self) -> None:
         before = seconds_after(self._clock.now(), -self._retention_seconds)
         for _ in range(PRUNE_BATCHES):
@@ -195,3 +205,7 @@ class Sweep:
             return False
         self._last[what] = now
         return True
+
+
+def _expiry_ms(row: PendingDelivery) -> float:
+    return math.inf if row.expires_at is None else to_ms(row.expires_at)

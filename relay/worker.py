@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from relay.bootstrap import Relay, check_database, ensure_environment_credential
 from relay.clock import Clock
 from relay.domain.errors import Unreachable
 from relay.logs import configure
-from relay.schedule import eviction_policy
+from relay.schedule import connect, eviction_policy
 from relay.settings import Settings, load
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,9 @@ EVERY_OTHER_SECOND = set(range(0, 60, 2))
 CRON_STALL_SECONDS = 10.0
 QUEUE_EXPIRE_SECONDS = 3600
 METRICS_EXPIRE_SECONDS = 60
+PULSE_KEY = "relay:worker"  # some worker's, and with its host's name behind it that host's
+PULSE_SECONDS = 30  # a worker that says nothing for so long is dead or hangs
+CHECK_SECONDS_MAX = 5.0
 SWEEP_LOCK_MS = 1_500  # one tick for all workers together in every two seconds
 REDIS_RETRY_SECONDS_MAX = 2.0
 RESTART_SECONDS = 1.0
@@ -94,6 +98,35 @@ async def keep(ctx: dict[str, Any]) -> None:
     redis = ctx["redis"]
     await redis.expire(house.queue, QUEUE_EXPIRE_SECONDS)
     await redis.set(f"relay:metrics:{house.process}", metrics.exposition(), ex=METRICS_EXPIRE_SECONDS)
+    for key in (PULSE_KEY, _pulse_of_host()):
+        await redis.set(key, house.process, ex=PULSE_SECONDS)
+
+
+def check_pulse(url: str, *, anywhere: bool) -> str:
+    """
+    Says that a worker of this host (`anywhere`: of any) has worked within PULSE_SECONDS.
+
+    Raises Unreachable when none has, or when Redis cannot tell.
+    """
+    place = "anywhere" if anywhere else "on this host"
+    if not asyncio.run(_has_pulse(url, PULSE_KEY if anywhere else _pulse_of_host())):
+        raise Unreachable("worker", f"none {place} has worked within {PULSE_SECONDS} seconds")
+    return f"a worker {place} is at work"
+
+
+async def _has_pulse(url: str, key: str) -> bool:
+    redis = connect(url)
+    try:
+        async with asyncio.timeout(CHECK_SECONDS_MAX):
+            return bool(await redis.exists(key))
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unreachable("redis", str(error) or "no answer in time") from error
+    finally:
+        await redis.aclose()
+
+
+def _pulse_of_host() -> str:
+    return f"{PULSE_KEY}:{socket.gethostname()}"
 
 
 async def sweep(ctx: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -417,6 +417,20 @@ async def raw_port(greeting: bytes = b"", *, is_open: bool = True) -> AsyncItera
         server.close()
         for writer in open_writers:
             writer.close()
+
+
+@contextmanager
+def silent_port(host: str, port: int) -> Iterator[None]:
+    """An address where connections are neither taken nor refused, as behind a firewall that drops them."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):  # nobody accepts: when the queue is full, the kernel answers no more
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((host, port))
+        yield
 
 
 @contextmanager

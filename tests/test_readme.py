@@ -61,6 +61,10 @@ async def test_the_three_calls_subscribe_watch_and_list(tmp_path: Path, redis_ur
         assert '"pending"' in await asyncio.to_thread(shell, watch, **names)
         await inbox.heard(1, 20)
         assert "job.completed" in await asyncio.to_thread(shell, listing, **names)
+        program = f"python - <<'EOF'\n{block('python', 'relay.client')}EOF\n"
+        told = await asyncio.to_thread(shell, program, **names)
+        assert told.splitlines()[0] == "completed"
+        assert told.splitlines()[1].startswith(names["INBOX"])
 
 
 async def test_the_receiver_of_fifteen_lines_takes_good_calls_and_refuses_bad_ones(

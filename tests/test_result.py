@@ -128,7 +128,7 @@ async def test_several_processes_ask_the_provider_once_together(database_url: st
 
 
 async def test_several_processes_hear_together_that_there_is_nothing(database_url: str, redis_url: str) -> None:
-    providers = Providers({})
+    providers = Providers(on_look=slow(0.3, answering(404, {}, b'{"code": "task_not_found", "message": "no"}')))
     async with (
         living(database_url, redis_url) as relay,
         open_relay(settings_for(database_url, redis_url)) as other,
@@ -136,7 +136,7 @@ async def test_several_processes_hear_together_that_there_is_nothing(database_ur
     ):
         await sign_in(relay, server.url(""), "fishspeech")
         job = await completed(relay, "fishspeech", "t", file(relay, None))
-        told = [await relay.results.locate(job, 0), await other.results.locate(job, 0)]
+        told = await asyncio.gather(relay.results.locate(job, 0), other.results.locate(job, 0))
         assert [refusal(one).reason for one in told] == ["gone", "gone"]
         assert len(providers.looks) == 1
 

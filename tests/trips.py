@@ -11,6 +11,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from relay.bootstrap import Relay, open_relay
+from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.subscription import JOB_EVENTS, Filter, SigningSecret, Subscription, SubscriptionStatus
 from relay.register import JobRequest
@@ -63,11 +64,11 @@ async def working(relay: Relay, drains: int = 1) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def living(database_url: str, redis_url: str, **more: str) -> AsyncIterator[Relay]:
+async def living(database_url: str, redis_url: str, clock: Clock | None = None, **more: str) -> AsyncIterator[Relay]:
     """A relay on a migrated database, its stations not yet at work."""
     settings = settings_for(database_url, redis_url, **more)
     await migrate(settings.database_url)
-    async with open_relay(settings) as relay:
+    async with open_relay(settings, clock) as relay:
         await relay.epoch.mark()
         yield relay
 

@@ -1,18 +1,18 @@
 """One job of every provider, from its registration to a verified webhook, by the public API alone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from relay.client import AsyncClient, ClientError
+from relay.client.shapes import Job
 from relay.clock import Clock
 from relay.dev.account import Account
 
 FOLLOW_SECONDS = 0.25
 REQUEST_SECONDS_MAX = 10.0
-PAGES_MAX = 50
 MARK = {"made_by": "relay dev"}
 CREDENTIAL_NAME = "simulated"
 DELIVERY_WORDS = ("succeeded", "exhausted", "cancelled", "held", "pending")  # the first that is there tells most
@@ -66,11 +66,8 @@ class Demo:
         self._places = places
         self._clock = clock
         self._on_change = on_change
-        self._api = httpx.AsyncClient(
-            base_url=places.api_url,
-            headers={"authorization": f"Bearer {places.api_key}"},
-            timeout=REQUEST_SECONDS_MAX,
-            trust_env=False,
+        self._api = AsyncClient(
+            places.api_url, places.api_key, timeout_seconds=REQUEST_SECONDS_MAX, trust_env=False, clock=clock
         )
         self._inbox = httpx.AsyncClient(base_url=places.inbox_url, timeout=REQUEST_SECONDS_MAX, trust_env=False)
 
@@ -91,45 +88,40 @@ class Demo:
                         self._on_change(self.tracks)
             except TimeoutError:
                 return False
+            except ClientError as error:
+                raise DemoFailed(str(error)) from error
             except httpx.HTTPError as error:
-                raise DemoFailed(f"the relay does not answer: {type(error).__name__} {error}") from error
+                raise DemoFailed(f"the inbox does not answer: {type(error).__name__} {error}") from error
         return True
 
     async def _subscribe(self) -> None:
         """One subscription is used run after run: what it missed meanwhile is delivered then."""
-        wanted = {"url": f"{self._places.inbox_url}/webhooks", "status": "active"}
-        for subscription in await self._all("/v1/subscriptions"):
+        url = f"{self._places.inbox_url}/webhooks"
+        async for subscription in self._api.subscriptions.list():
             if subscription["metadata"] == MARK:
-                await self._call("PATCH", f"/v1/subscriptions/{subscription['id']}", wanted)
+                await self._api.subscriptions.change(subscription["id"], {"url": url, "status": "active"})
                 return
-        body = {
-            "url": wanted["url"],
-            "secret": self._places.inbox_secret,
-            "description": "the inbox of relay dev",
-            "metadata": MARK,
-        }
-        await self._call("POST", "/v1/subscriptions", body)
+        await self._api.subscriptions.create(
+            url, secret=self._places.inbox_secret, description="the inbox of relay dev", metadata=MARK
+        )
 
     async def _provide(self, account: Account) -> None:
         """The credential of an earlier run is given this run's port."""
         about = {"secrets": account.secrets, "params": account.params, "base_url": account.base_url}
-        for credential in await self._all("/v1/credentials"):
-            if (credential["provider"], credential["name"]) == (account.provider, CREDENTIAL_NAME):
-                await self._call("PATCH", f"/v1/credentials/{credential['id']}", {**about, "status": "active"})
-                return
-        await self._call("POST", "/v1/credentials", {"name": CREDENTIAL_NAME, "provider": account.provider, **about})
+        async for credential in self._api.credentials.list(provider=account.provider, name=CREDENTIAL_NAME):
+            await self._api.credentials.change(credential["id"], {**about, "status": "active"})
+            return
+        await self._api.credentials.create(
+            CREDENTIAL_NAME, account.provider, account.secrets, params=account.params, base_url=account.base_url
+        )
 
     async def _register(self, track: Track) -> None:
-        job = await self._call(
-            "POST",
-            "/v1/jobs",
-            {
-                "provider": track.account.provider,
-                "provider_job_id": track.provider_job_id,
-                "credential": CREDENTIAL_NAME,
-                "params": track.account.job_params,
-                "metadata": MARK,
-            },
+        job = await self._api.jobs.create(
+            track.account.provider,
+            track.provider_job_id,
+            credential=CREDENTIAL_NAME,
+            params=track.account.job_params,
+            metadata=MARK,
         )
         track.job = job["id"]
         track.warnings = list(job.get("warnings") or track.account.warnings)
@@ -138,35 +130,15 @@ class Demo:
     async def _look(self) -> None:
         for track in self.tracks:
             if not track.is_over:
-                self._tell(track, await self._call("GET", f"/v1/jobs/{track.job}"))
+                self._tell(track, await self._api.jobs.get(track.job))
         answered = await self._inbox.get("/", headers={"accept": "application/json"})
         verified = {call["job"] for call in answered.json()["data"] if call["is_verified"]}
         for track in self.tracks:
             track.is_verified = track.job in verified
 
-    def _tell(self, track: Track, job: dict[str, Any]) -> None:
+    def _tell(self, track: Track, job: Job) -> None:
         track.status = job["status"]
         track.provider_status = job["provider_status"] or ""
         track.polls = job["polls"]
-        counts = job["deliveries"] or {}
+        counts: Mapping[str, object] = job["deliveries"] or {}
         track.delivery = next((word for word in DELIVERY_WORDS if counts.get(word)), "")
-
-    async def _all(self, path: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        query: dict[str, str] = {"limit": "200"}
-        for _ in range(PAGES_MAX):
-            page = await self._call("GET", path, query=query)
-            rows += page["data"]
-            if page["next_cursor"] is None:
-                break
-            query["cursor"] = page["next_cursor"]
-        return rows
-
-    async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        answered = await self._api.request(method, path, json=body, params=query)
-        if not answered.is_success:
-            raise DemoFailed(f"{method} {path}: {answered.status_code} {answered.text[:1000]}")
-        told: dict[str, Any] = answered.json()
-        return told

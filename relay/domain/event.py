@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.domain.job import Job
 from relay.domain.moments import rfc3339
-from relay.domain.subscription import PayloadForm
+from relay.domain.subscription import JOB_EVENTS, PayloadForm
 
 THIN_FIELDS = ("id", "status", "provider", "provider_job_id", "metadata", "result_url", "url")
 NOT_IN_EVENTS = ("deliveries", "next_poll_at", "paused_reason")
@@ -90,9 +90,10 @@ def payload(event: Event, form: PayloadForm, source: str) -> tuple[bytes, str]:
     The bytes to send and their content type, for one subscription's form.
 
     Derived from the committed body alone, so that every attempt sends the same bytes. `source` is the
-    relay's public URL (CloudEvents 1.0, structured mode).
+    relay's public URL (CloudEvents 1.0, structured mode). The thin form is one of jobs; other events are small, and
+    nobody could ask for the rest of them.
     """
-    if form == "full":
+    if form == "full" or (form == "thin" and event.type not in JOB_EVENTS):
         return event.body.encode(), "application/json"
     told = json.loads(event.body)
     if form == "thin":

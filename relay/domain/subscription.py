@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from relay.domain.backoff import RETRY_AFTER_SECONDS_MAX
 from relay.domain.moments import next_version, rfc3339, seconds_after
@@ -19,6 +19,7 @@ OVERLAP_SECONDS_MAX = 604_800
 MAX_IN_FLIGHT_DEFAULT = 16
 
 PayloadForm = Literal["full", "thin", "cloudevents"]
+SignatureForm = Literal["v1", "v1a"]  # HMAC-SHA256 with a secret, which is always there; ed25519 beside it
 
 
 class SubscriptionStatus(StrEnum):
@@ -34,6 +35,21 @@ class SigningSecret:
     """One secret and the moment after which it no longer signs (None: the newest one, no end)."""
 
     secret: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """
+    An ed25519 key of a subscription: `private` (`whsk_…`) signs, `public` (`whpk_…`) and its `kid` are for anybody.
+
+    `private` is empty where it cannot be read. It lives as long as the secret that came with it.
+    """
+
+    private: str = field(repr=False)
+    public: str
+    kid: str
     created_at: datetime
     expires_at: datetime | None
 
@@ -63,7 +79,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """`job_id` is set for the one-off subscription that a job's `callback` made. Secrets newest first."""
+    """
+    `job_id` is set for the one-off subscription that a job's `callback` made. Secrets and signing keys newest first;
+    a key without an end is there when `v1a` is wanted. `requests_per_minute` is what the receiver granted in the
+    handshake (None: it set no limit, or was not asked).
+    """
 
     id: str
     tenant: str
@@ -84,10 +104,19 @@ class Subscription:
     hold_until: datetime | None
     created_at: datetime
     updated_at: datetime
+    signing_keys: tuple[SigningKey, ...] = ()
+    wants_handshake: bool = False
+    requests_per_minute: int | None = None
+
+    @property
+    def signatures(self) -> tuple[SignatureForm, ...]:
+        """What each call is signed with."""
+        return ("v1", "v1a") if any(one.expires_at is None for one in self.signing_keys) else ("v1",)
 
     def living_secrets(self, now: datetime) -> tuple[str, ...]:
-        """The secrets that sign at `now`, newest first."""
-        return tuple(one.secret for one in self.secrets if one.expires_at is None or one.expires_at > now)
+        """The secrets that sign at `now`, newest first, then the private keys that do."""
+        secrets = tuple(one.secret for one in self.secrets if _lives(one, now))
+        return secrets + tuple(one.private for one in self.signing_keys if one.private and _lives(one, now))
 
 
 def hold_seconds_left(hold_until: datetime | None, now: datetime) -> float:
@@ -134,22 +163,43 @@ def _is_same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-def rotate(
-    subscription: Subscription, secret: str, now: datetime, overlap_seconds: int = OVERLAP_SECONDS_DEFAULT
-) -> Subscription | None:
-    """The subscription with a new secret in front, older ones signing on for the overlap; None when ten live."""
-    ends = seconds_after(now, overlap_seconds)
-    older = tuple(
+Signer = TypeVar("Signer", SigningSecret, SigningKey)
+
+
+def _lives(one: SigningSecret | SigningKey, now: datetime) -> bool:
+    return one.expires_at is None or one.expires_at > now
+
+
+def _ending(signers: tuple[Signer, ...], now: datetime, ends: datetime) -> tuple[Signer, ...]:
+    """Those that live on beside a newer one, none of them beyond `ends`."""
+    older = [
         replace(one, expires_at=ends if one.expires_at is None else min(one.expires_at, ends))
-        for one in subscription.secrets
-        if one.expires_at is None or one.expires_at > now
-    )
-    older = tuple(one for one in older if one.expires_at is None or one.expires_at > now)
+        for one in signers
+        if _lives(one, now)
+    ]
+    return tuple(one for one in older if _lives(one, now))
+
+
+def rotate(
+    subscription: Subscription,
+    secret: str,
+    now: datetime,
+    overlap_seconds: int = OVERLAP_SECONDS_DEFAULT,
+    key: SigningKey | None = None,
+) -> Subscription | None:
+    """
+    The subscription with a new secret in front, and a new key where it has one; older ones sign on for the overlap.
+
+    None when ten live.
+    """
+    ends = seconds_after(now, overlap_seconds)
+    older, older_keys = _ending(subscription.secrets, now, ends), _ending(subscription.signing_keys, now, ends)
     if len(older) >= SECRETS_MAX:
         return None
     return replace(
         subscription,
         secrets=(SigningSecret(secret, now, None), *older),
+        signing_keys=((key,) if key else ()) + older_keys,
         updated_at=next_version(subscription.updated_at, now),
     )
 
@@ -166,7 +216,11 @@ def subscription_view(subscription: Subscription, secret: str | None = None) -> 
         "metadata": subscription.metadata,
         "headers": dict.fromkeys(subscription.headers, "…"),
         "payload": subscription.payload,
+        "signatures": list(subscription.signatures),
+        "public_keys": [_key_view(one) for one in subscription.signing_keys],
+        "handshake": subscription.wants_handshake,
         "max_in_flight": subscription.max_in_flight,
+        "requests_per_minute": subscription.requests_per_minute,
         "status": str(subscription.status),
         "disabled_reason": subscription.disabled_reason,
         "job": subscription.job_id,
@@ -176,3 +230,12 @@ def subscription_view(subscription: Subscription, secret: str | None = None) -> 
         "updated_at": rfc3339(subscription.updated_at),
     }
     return shown if secret is None else {**shown, "secret": secret}
+
+
+def _key_view(key: SigningKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "public_key": key.public,
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+    }

@@ -1,7 +1,7 @@
 """Nothing leaves the machine but through here: the guard, the limits, the deadlines and the HTTP client."""
 
 from relay.egress.client import Egress
-from relay.egress.exchange import Answered, Outgoing, Reason, Sends, Timing, Unanswered
+from relay.egress.exchange import Answered, CertificateFault, Outgoing, Reason, Sends, Timing, Unanswered
 from relay.egress.guard import Blocked, Guard, NameNotResolved, Resolver
 from relay.egress.transport import AiohttpTransport, tls_context
 
@@ -9,6 +9,7 @@ __all__ = [
     "AiohttpTransport",
     "Answered",
     "Blocked",
+    "CertificateFault",
     "Egress",
     "Guard",
     "NameNotResolved",

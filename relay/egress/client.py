@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple, Self, cast
 
 import httpx
+import structlog
 
 from relay.clock import Clock
 from relay.domain.delivery import Blame
@@ -25,6 +26,8 @@ CAUSE_CHARS_MAX = 300
 URLS_KEPT_MAX = 4096
 NO_CONNECTION = "no connection could be made to the host"
 
+log = structlog.get_logger(__name__)
+
 
 class Meaning(NamedTuple):
     """What a failure is called, whose it is, and what a tenant may read; "" for the error's own words."""
@@ -35,7 +38,7 @@ class Meaning(NamedTuple):
 
 
 # First match wins. What a tenant may read is the same for a refused and an unreachable address: an error that tells
-# them apart maps the network behind the relay.
+# them apart maps the network behind the relay. See `_blocked` for the former, where the URL itself does not say it.
 MEANINGS: tuple[tuple[type[httpx.TransportError], Meaning], ...] = (
     (Blocked, Meaning("blocked", "receiver", NO_CONNECTION)),
     (NameNotResolved, Meaning("dns", "network", "the host's name could not be resolved")),
@@ -68,6 +71,7 @@ class Egress:
         self.guard = guard
         self._clock = clock or Clock()
         self._headers = {"user-agent": user_agent, "accept": "*/*"}
+        self._has_proxy = proxy is not None
         self._transport = AiohttpTransport(
             guard,
             self._clock,
@@ -95,6 +99,8 @@ class Egress:
                 return await self._exchange(request, watch)
         except TimeoutError:
             return _too_late(request, watch)
+        except Blocked as error:
+            return self._blocked(request, error, watch)
         except httpx.TransportError as error:
             return _unanswered(error, watch)
 
@@ -119,7 +125,18 @@ class Egress:
             body, is_truncated = await _read(response, request.body_bytes_max)
         finally:
             await response.aclose()
-        return Answered(response.status_code, response.headers.multi_items(), body, is_truncated, watch.timing())
+        received, expires_at = response.headers.multi_items(), watch.certificate_expires_at()
+        return Answered(response.status_code, received, body, is_truncated, watch.timing(), expires_at)
+
+    def _blocked(self, request: Outgoing, error: Blocked, watch: Stopwatch) -> Unanswered:
+        """Refused by the guard; of what only a lookup has told, the log alone says so."""
+        if error.is_evident:
+            return _unanswered(error, watch)
+        log.warning("target_refused", host=self.guard.target(request.url).host, reason=str(error))
+        if watch.connect_started is None:
+            watch.connect_started = watch.now()  # as of a connection that was refused at once
+        unreached = NotReached(str(error)) if self._has_proxy else httpx.ConnectError(str(error))
+        return _unanswered(unreached, watch)
 
 
 @lru_cache(maxsize=URLS_KEPT_MAX)
@@ -157,4 +174,6 @@ def _unanswered(error: httpx.TransportError, watch: Stopwatch) -> Unanswered:
     if isinstance(error, NameNotResolved) and error.is_unknown:
         meaning = meaning._replace(blame="receiver")  # else it may be any name server's on the way, our own first
     cause = str(error)[:CAUSE_CHARS_MAX]
-    return Unanswered(meaning.reason, meaning.detail or cause, watch.timing(), meaning.blame, watch.was_sent, cause)
+    fault = error.fault if isinstance(error, TlsFailed) else None
+    detail = meaning.detail or cause
+    return Unanswered(meaning.reason, detail, watch.timing(), meaning.blame, watch.was_sent, cause, fault)

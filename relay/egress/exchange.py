@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from ssl import SSLObject, cert_time_to_seconds
 from typing import Literal, Protocol
 
 from relay.clock import Clock
@@ -9,6 +11,7 @@ from relay.domain.delivery import Blame
 
 Reason = Literal["timeout", "refused", "reset", "dns", "tls", "blocked", "too_large"]
 Phase = Literal["queue", "dns", "connect", "tls", "wait", "read"]
+CertificateFault = Literal["expired", "not_yet_valid", "other_name", "self_signed", "untrusted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Timing:
 class Answered:
     """
     A response. Header names are in lower case; `body` is as sent, never decompressed, and only its first
-    `body_bytes_max` bytes when `is_truncated`.
+    `body_bytes_max` bytes when `is_truncated`. `certificate_expires_at` is the peer's, told by the exchange that made
+    the connection; None on a kept one and for plain HTTP.
     """
 
     status_code: int
@@ -53,14 +57,16 @@ class Answered:
     body: bytes
     is_truncated: bool
     timing: Timing
+    certificate_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
     """
-    No response, or not a whole one. `detail` may be shown to tenants: it holds no address, and reads the same for an
-    address that the guard refused and one that cannot be reached. `cause` is for the log alone. `was_sent` is true
-    when the peer may have had the request.
+    No response, or not a whole one. `detail` may be shown to tenants: it holds no address. So may `reason`: `blocked`
+    is what the URL's own text forbids, while an address that the guard refused reads as one that cannot be reached.
+    `cause` is for the log alone. `was_sent` is true when the peer may have had the request. `certificate_fault` says
+    what was wrong where the certificate was.
     """
 
     reason: Reason
@@ -69,6 +75,7 @@ class Unanswered:
     blame: Blame
     was_sent: bool
     cause: str = ""
+    certificate_fault: CertificateFault | None = None
 
 
 class Sends(Protocol):
@@ -91,6 +98,7 @@ class Stopwatch:
         "dns_started",
         "queue_ended",
         "queue_started",
+        "tls",
         "tls_started",
         "was_sent",
     )
@@ -108,6 +116,7 @@ class Stopwatch:
         self.dns_ended: float | None = None
         self.connect_started: float | None = None
         self.tls_started: float | None = None
+        self.tls: SSLObject | None = None
         self.connected: float | None = None
         self.answered: float | None = None
 
@@ -131,6 +140,13 @@ class Stopwatch:
         if self.dns_started is not None and self.dns_ended is None:
             return "dns"
         return "connect" if self.queue_started is None or self.queue_ended is not None else "queue"
+
+    def certificate_expires_at(self) -> datetime | None:
+        """When the certificate of the handshake that was made runs out; None when none was made, or not to its end."""
+        certificate = self.tls.getpeercert() if self.tls is not None and self.connected is not None else None
+        if not certificate:  # also where nobody checks certificates, in a test
+            return None
+        return datetime.fromtimestamp(cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
     def timing(self) -> Timing:
         """The split, as of now."""

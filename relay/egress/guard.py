@@ -31,7 +31,11 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class Blocked(httpx.ConnectError):
-    """The guard forbids the target; nothing was sent."""
+    """The guard forbids the target; nothing was sent. `is_evident` when the URL's own text says so to anybody."""
+
+    def __init__(self, message: str, *, is_evident: bool = False) -> None:
+        super().__init__(message)
+        self.is_evident = is_evident
 
 
 class NameNotResolved(httpx.ConnectError):
@@ -87,9 +91,9 @@ class Guard:
         try:
             target = read_url(url)
         except BadForm as fault:
-            raise Blocked(str(fault)) from None
+            raise Blocked(str(fault), is_evident=True) from None
         if faults := self._faults(target):
-            raise Blocked("; ".join(faults))
+            raise Blocked("; ".join(faults), is_evident=True)
         return target
 
     def may_dial(self, address: str | Address) -> bool:

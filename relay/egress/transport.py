@@ -18,14 +18,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import LineTooLong
 
 from relay.clock import Clock
-from relay.egress.exchange import Stopwatch
+from relay.egress.exchange import CertificateFault, Stopwatch
 from relay.egress.guard import Blocked, Guard, NameNotResolved, look_up
 
 CONNECTIONS_PER_HOST_MAX = 500  # in use at once; further requests wait, and their deadline runs
 CONNECTIONS_MAX = 1000  # likewise, over all hosts
 CONNECTIONS_OPEN_MAX = 1000  # in use and idle: with so many, new connections are not kept for a next request
 KEEP_ALIVE_SECONDS = 15.0
-ADDRESSES_TRIED_MAX = 3  # of each family, of a name that has many
+ADDRESSES_TRIED_MAX = 8  # of each family, of a name that has many
 HEADERS_MAX = 100  # aiohttp's name for more is that of any answer that it cannot read
 HEADER_LINE_BYTES_MAX = 8190
 HEADERS_BYTES_MAX = 65_536
@@ -54,6 +54,17 @@ MADE_BELOW = frozenset(
 OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 OUR_NETWORK = frozenset({errno.ENETUNREACH, errno.ENETDOWN})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+CERTIFICATE_FAULTS: dict[int, CertificateFault] = {  # https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+    9: "not_yet_valid",
+    10: "expired",
+    18: "self_signed",
+    19: "untrusted",  # a chain that ends at an authority which nobody here knows
+    20: "untrusted",  # the same, or its intermediate certificate was not sent
+    21: "untrusted",
+    62: "other_name",
+    64: "other_name",  # an address
+}
+PROXY_DID_NOT_REACH = frozenset({502, 503, 504})  # RFC 9110, section 15.6: what a gateway says of the host behind it
 
 
 class NotTried(httpx.ConnectError):
@@ -65,7 +76,11 @@ class NotReached(httpx.ConnectError):
 
 
 class TlsFailed(httpx.ConnectError):
-    """The handshake failed; the message is the verifier's, when it was the certificate."""
+    """The handshake failed; the message is the verifier's, when it was the certificate, and `fault` what that was."""
+
+    def __init__(self, message: str, fault: CertificateFault | None = None) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class HungUp(httpx.ReadError):
@@ -84,12 +99,13 @@ _running: ContextVar[Stopwatch] = ContextVar("running")
 
 
 class TimedContext(ssl.SSLContext):
-    """Notes when a handshake begins, which nothing else tells."""
+    """Notes when a handshake begins, and what will know the peer's certificate, which nothing else tells."""
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        wrapped = super().wrap_bio(*args, **kwargs)
         if (watch := _running.get(None)) is not None:
-            watch.tls_started = watch.now()
-        return super().wrap_bio(*args, **kwargs)
+            watch.tls_started, watch.tls = watch.now(), wrapped
+        return wrapped
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -339,14 +355,17 @@ def _is_line_too_long(error: BaseException | None) -> bool:
 def _not_connected(error: Exception, text: str, watch: Stopwatch) -> httpx.TransportError:
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return TlsFailed(_tls_words(error))
+            return TlsFailed(_tls_words(error), _certificate_fault(error.__cause__))
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientConnectorDNSError():
             return httpx.ProxyError(text)  # no name but the proxy's is looked up with an error of this kind
         case aiohttp.ClientConnectorError() if watch.tls_started is None:
             return _not_dialled(error.os_error.errno, text)
         case aiohttp.ClientConnectorError():
             return TlsFailed("the connection was lost in the TLS handshake")
-    return httpx.ProxyError(text)  # an exchange before the connection stands is the one about CONNECT
+    # An exchange before the connection stands is the one about CONNECT.
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status in PROXY_DID_NOT_REACH:
+        return NotReached(text)
+    return httpx.ProxyError(text)
 
 
 def _not_dialled(number: int | None, text: str) -> httpx.TransportError:
@@ -365,6 +384,10 @@ def _tls_words(error: aiohttp.ClientConnectorError) -> str:
         return f"the certificate was not accepted: {cause.verify_message}"
     reason = getattr(cause, "reason", None) or "no common protocol"
     return f"the TLS handshake failed: {str(reason).replace('_', ' ').lower()}"
+
+
+def _certificate_fault(cause: BaseException | None) -> CertificateFault | None:
+    return CERTIFICATE_FAULTS.get(cause.verify_code) if isinstance(cause, ssl.SSLCertVerificationError) else None
 
 
 def _traces() -> aiohttp.TraceConfig:

@@ -40,19 +40,24 @@ class Noticeboard:
             await self._redis.delete(f"relay:since:{name}")
 
     async def note_word(self, provider: str, word: str, sample: dict[str, Any]) -> bool:
-        """
-        Keeps the sample of an answer whose state word nobody knows, one for each word; True for a word that is new.
-        """
+        """Keeps the sample of an answer whose state word nobody knows, one for each word; True when it is new."""
         key = f"relay:unknown:{provider}"
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hsetnx(key, word, json.dumps(sample))
+        pipeline.hlen(key)
+        pipeline.expire(key, WORDS_KEPT_SECONDS)
         with answering():
-            if await self._redis.hlen(key) >= WORDS_KEPT_MAX:
-                return False
-            is_new = bool(await self._redis.hsetnx(key, word, json.dumps(sample)))
-            await self._redis.expire(key, WORDS_KEPT_SECONDS)
-        return is_new
+            is_new, count, _ = await pipeline.execute()
+        if is_new and count > WORDS_KEPT_MAX:
+            pipeline.hdel(key, word)
+            with answering():
+                await pipeline.execute()
+        return bool(is_new) and count <= WORDS_KEPT_MAX
 
     async def unknown_words(self, provider: str) -> dict[str, dict[str, Any]]:
         """The samples by word; an answer belongs to a tenant, so only operators may see what is in them."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(f"relay:unknown:{provider}")
         with answering():
-            told: dict[str, str] = await self._redis.hgetall(f"relay:unknown:{provider}")
+            told: dict[str, str] = (await pipeline.execute())[0]
         return {word: json.loads(text) for word, text in sorted(told.items())}

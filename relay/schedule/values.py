@@ -59,7 +59,7 @@ class Share(StrEnum):
     """What an outcome makes of how many its group may have at once: within its concurrency, and for all workers."""
 
     SAME = ""
-    DOUBLE = "+"
+    MORE = "+"  # by one: where all that were in flight ask for it, twice as many are next
     HALF = "-"  # but two, unless it had only one
 
 

@@ -27,6 +27,7 @@ from relay.store.rows import (
     Summons,
     Vault,
 )
+from relay.store.sealing import SEALED, Resealed, SealingVerbs
 from relay.store.sql import Database, mapped
 from relay.store.sqlite import SqliteDatabase
 from relay.store.submissions import SubmissionVerbs
@@ -34,6 +35,7 @@ from relay.store.subscriptions import SubscriptionVerbs
 from relay.store.upkeep import Duration, Stray, UpkeepVerbs
 
 __all__ = [
+    "SEALED",
     "Announcement",
     "BusyCredential",
     "BusySubscription",
@@ -45,6 +47,7 @@ __all__ = [
     "PendingJob",
     "Record",
     "Registration",
+    "Resealed",
     "SavedCall",
     "Store",
     "Stray",
@@ -63,7 +66,15 @@ UNKNOWN = "DATABASE_URL: begins with sqlite:///, postgres:// or postgresql://"
 
 
 class Store(
-    KeyVerbs, CredentialVerbs, JobVerbs, SubmissionVerbs, SubscriptionVerbs, EventVerbs, RecoveryVerbs, UpkeepVerbs
+    KeyVerbs,
+    CredentialVerbs,
+    JobVerbs,
+    SubmissionVerbs,
+    SubscriptionVerbs,
+    EventVerbs,
+    RecoveryVerbs,
+    UpkeepVerbs,
+    SealingVerbs,
 ):
     """
     Every fact there is. Each verb is one transaction; what it is told it writes, and it decides nothing.

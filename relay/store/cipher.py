@@ -28,7 +28,9 @@ class Cipher:
         """Raises BadSettings when there is no key, or an empty one."""
         if not keys or not all(keys):
             raise BadSettings([NO_KEYS])
-        self._fernet = MultiFernet([Fernet(_derive(key)) for key in keys])
+        fernets = [Fernet(_derive(key)) for key in keys]
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
         self._opened = lru_cache(maxsize=OPENED_MAX)(self._open)
 
     def encrypt(self, text: str) -> str:
@@ -40,8 +42,12 @@ class Cipher:
         return self._opened(text)
 
     def rotate(self, text: str) -> str:
-        """The same secret under the newest key. Raises BadSettings when no key opens it."""
-        return self.encrypt(self.decrypt(text))
+        """The same secret under the newest key: `text` itself when it is. Raises BadSettings when no key opens it."""
+        try:
+            self._newest.decrypt(text.encode())
+        except InvalidToken:
+            return self.encrypt(self._open(text))
+        return text
 
     def _open(self, text: str) -> str:
         try:

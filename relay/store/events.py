@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, bindparam, case, false, select
+from sqlalchemy import Select, Table, and_, bindparam, case, false, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Attempt, Delivery, DeliveryStatus, Trigger
@@ -166,6 +167,22 @@ class EventVerbs(Verbs):
         )
         return [attempt_of(row) for row in await connection.execute(query)]
 
+    @reading
+    async def events_between(
+        self, connection: AsyncConnection, tenant: str, after: str, until: str, limit: int = LIST_DEFAULT
+    ) -> list[Event]:
+        """The tenant's events by ascending id, those behind `after` and before `until`; ids sort by time."""
+        query = _between(events, tenant, after, until, limit)
+        return [event_of(row) for row in await connection.execute(query)]
+
+    @reading
+    async def attempts_between(
+        self, connection: AsyncConnection, tenant: str, after: str, until: str, limit: int = LIST_DEFAULT
+    ) -> list[Attempt]:
+        """The tenant's attempts by ascending id, those behind `after` and before `until`; ids sort by time."""
+        query = _between(attempts, tenant, after, until, limit)
+        return [attempt_of(row) for row in await connection.execute(query)]
+
     async def record_attempts(self, records: Sequence[Record]) -> set[str]:
         """
         Attempts that were made and what each made of its delivery, in bulk; gives the deliveries that took it.
@@ -264,6 +281,11 @@ def _after(before: Delivery, record: Record) -> Delivery:
             completed_at=None,
         )
     return told
+
+
+def _between(table: Table, tenant: str, after: str, until: str, limit: int) -> Select[Any]:
+    query = select(table).where(table.c.tenant == tenant, table.c.id > after, table.c.id < until)
+    return query.order_by(table.c.id).limit(limit)
 
 
 async def _delivery(connection: AsyncConnection, tenant: str, delivery_id: str) -> Delivery | None:

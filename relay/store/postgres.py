@@ -50,6 +50,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str) -> None:
         """Raises BadSettings when the URL's options cannot be met."""
+        super().__init__()
         driver, arguments = driver_url(url)
         self.writer = create_async_engine(
             driver,

@@ -16,7 +16,7 @@ from relay.domain.event import Event
 from relay.domain.job import Job, JobStatus
 from relay.domain.key import Key
 from relay.domain.moments import from_ms, to_ms
-from relay.domain.subscription import Filter, SigningSecret, Subscription, SubscriptionStatus
+from relay.domain.subscription import Filter, SigningKey, SigningSecret, Subscription, SubscriptionStatus
 from relay.store.cipher import Cipher
 from relay.store.tables import storable
 
@@ -136,6 +136,7 @@ class BusySubscription(NamedTuple):
     status: SubscriptionStatus
     hold_until: datetime | None
     updated_at: datetime
+    requests_per_minute: int | None = None
 
 
 class Vault:
@@ -154,6 +155,9 @@ class Vault:
 
     def unseal(self, sealed: str) -> Any:
         return json.loads(self._cipher.decrypt(sealed))
+
+    def reseal(self, sealed: str) -> str:
+        return self._cipher.rotate(sealed)
 
     def credential_row(self, credential: Credential) -> Values:
         return {
@@ -204,6 +208,9 @@ class Vault:
             "payload": subscription.payload,
             "max_in_flight": subscription.max_in_flight,
             "secrets": self.seal([_signing_secret_values(one) for one in subscription.secrets]),
+            **self._key_values(subscription.signing_keys),
+            "wants_handshake": subscription.wants_handshake,
+            "requests_per_minute": subscription.requests_per_minute,
             "status": str(subscription.status),
             "disabled_reason": subscription.disabled_reason,
             "job_id": subscription.job_id,
@@ -228,6 +235,9 @@ class Vault:
             payload=row.payload,
             max_in_flight=row.max_in_flight,
             secrets=tuple(_signing_secret(one) for one in secrets),
+            signing_keys=self._signing_keys(row, is_lenient),
+            wants_handshake=row.wants_handshake,
+            requests_per_minute=row.requests_per_minute,
             status=SubscriptionStatus(row.status),
             disabled_reason=row.disabled_reason,
             job_id=row.job_id,
@@ -236,6 +246,19 @@ class Vault:
             hold_until=row.hold_until,
             created_at=row.created_at,
             updated_at=row.updated_at,
+        )
+
+    def _key_values(self, keys: tuple[SigningKey, ...]) -> Values:
+        public = [[one.public, one.kid, *_life(one.created_at, one.expires_at)] for one in keys]
+        private = [one.private for one in keys]
+        return {"signing_keys": self.seal(private) if keys else None, "public_keys": public or None}
+
+    def _signing_keys(self, row: AnyRow, is_lenient: bool) -> tuple[SigningKey, ...]:
+        told = row.public_keys or []
+        private = self._opened(row, row.signing_keys, [""] * len(told), is_lenient) if told else []
+        return tuple(
+            SigningKey(secret, public, kid, from_ms(created_ms), None if expires_ms is None else from_ms(expires_ms))
+            for secret, (public, kid, created_ms, expires_ms) in zip(private, told, strict=True)
         )
 
     def _opened(self, row: AnyRow, sealed: str, nothing: Any, is_lenient: bool) -> Any:
@@ -249,7 +272,11 @@ class Vault:
 
 
 def _signing_secret_values(one: SigningSecret) -> list[Any]:
-    return [one.secret, to_ms(one.created_at), None if one.expires_at is None else to_ms(one.expires_at)]
+    return [one.secret, *_life(one.created_at, one.expires_at)]
+
+
+def _life(begins: datetime, ends: datetime | None) -> list[int | None]:
+    return [to_ms(begins), None if ends is None else to_ms(ends)]
 
 
 def _signing_secret(told: list[Any]) -> SigningSecret:

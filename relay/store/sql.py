@@ -1,5 +1,6 @@
 """How a verb becomes one transaction, on whichever database, so that no verb has to say it again."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ class Database(ABC):
     reader: AsyncEngine
     writer: AsyncEngine
 
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Any]] = set()
+
     @abstractmethod
     def insert(self, table: Table) -> AnyInsert:
         """An insert that can say ON CONFLICT."""
@@ -72,8 +76,25 @@ class Database(ABC):
             await self.lock_schema(connection)
             await connection.run_sync(upgrade)
 
+    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+        """
+        What the work gives. Whoever is cancelled meanwhile goes at once, but the work goes on to its end: broken off
+        in the middle it can leave its connection taken for ever, and SQLite has only one to write with.
+        """
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._over)
+        return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to ask for it
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, once what is under way has come to its end."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         await self.reader.dispose()
         await self.writer.dispose()
 
@@ -95,8 +116,7 @@ def reading(
     Run again with a fresh connection when the one it had turns out to be lost. Raises Unreachable.
     """
 
-    @wraps(verb)
-    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def tries(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for is_last in LAST_OF_TRIES:
             with mapped():
                 try:
@@ -106,6 +126,10 @@ def reading(
                     if is_last or not error.connection_invalidated:
                         raise
         raise AssertionError("the last try returns or raises")
+
+    @wraps(verb)
+    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.unbroken(tries(self, *args, **kwargs))
 
     return run
 
@@ -120,8 +144,7 @@ def writing(
     a verb keeps nothing between its runs. Raises Unreachable: then it is not known whether a commit went through.
     """
 
-    @wraps(verb)
-    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def tries(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for is_last in LAST_OF_TRIES:
             is_committing = False
             with mapped():
@@ -135,6 +158,10 @@ def writing(
                     if is_last or not (is_undone or _sqlstate(error) in COLLISIONS):
                         raise
         raise AssertionError("the last try returns or raises")
+
+    @wraps(verb)
+    async def run(self: V, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.unbroken(tries(self, *args, **kwargs))
 
     return run
 

@@ -38,6 +38,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, url: str) -> None:
         """Raises BadSettings for a database in memory, which no second process could see."""
+        super().__init__()
         self.url = driver_url(url)
         self.reader = self._engine(READERS, skip_autocommit_rollback=True)  # it begins nothing
         self.writer = self._engine(1)

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, bindparam, case, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Delivery, DeliveryStatus
+from relay.domain.moments import to_ms
 from relay.domain.subscription import Subscription, SubscriptionStatus
 from relay.store.events import write_announcements
 from relay.store.rows import Announcement, delivery_of
@@ -101,6 +102,14 @@ class SubscriptionVerbs(Verbs):
             found.setdefault(row.tenant, []).append(self._vault.subscription(row, is_lenient=True))
         return found
 
+    @reading
+    async def list_public_keys(self, connection: AsyncConnection, now: datetime, limit: int) -> set[str]:
+        """The `whpk_…` of the keys that sign at `now`, whosever they are, of so many of the newest subscriptions."""
+        query = select(subscriptions.c.public_keys).where(subscriptions.c.public_keys.is_not(None))
+        rows = await connection.execute(query.order_by(subscriptions.c.id.desc()).limit(limit))
+        told = [key for keys in rows.scalars() for key in keys]
+        return {public for public, _, _, expires_ms in told if expires_ms is None or expires_ms > to_ms(now)}
+
     @writing
     async def change_subscription(
         self, connection: AsyncConnection, subscription: Subscription, expected_updated_at: datetime
@@ -135,7 +144,7 @@ class SubscriptionVerbs(Verbs):
         """
         change = subscriptions.update().where(*_named(tenant, subscription_id), IS_THERE)
         emptied = {"secrets": self._vault.seal([]), "headers": self._vault.seal({})}
-        change = change.values(removed_at=now, updated_at=now, **emptied)
+        change = change.values(removed_at=now, updated_at=now, signing_keys=None, public_keys=None, **emptied)
         is_done = (await connection.execute(change)).rowcount == 1
         cancel = deliveries.update().where(*_its_deliveries(tenant, subscription_id))
         cancel = cancel.values(status=DeliveryStatus.CANCELLED.value, next_attempt_at=None, completed_at=now)

@@ -185,6 +185,10 @@ subscriptions = Table(
     Column("payload", Words, nullable=False),
     Column("max_in_flight", Integer, nullable=False),
     Column("secrets", Text, nullable=False),  # encrypted
+    Column("signing_keys", Text),  # encrypted; the private halves of `public_keys`, in their order
+    Column("public_keys", Json),
+    Column("wants_handshake", Boolean, nullable=False),
+    Column("requests_per_minute", Integer),
     Column("status", Words, nullable=False),
     Column("disabled_reason", Words),
     Column("job_id", Words),
@@ -197,6 +201,7 @@ subscriptions = Table(
     Index(None, "tenant", "id"),
     _only("subscriptions", "job_id", "job_id IS NOT NULL", "job_id"),
     _only("subscriptions", "listening", "job_id IS NULL AND removed_at IS NULL", "tenant"),
+    _only("subscriptions", "public_keys", "public_keys IS NOT NULL", "id"),
     _only("subscriptions", "removed_at", "removed_at IS NOT NULL", "removed_at"),
 )
 

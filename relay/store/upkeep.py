@@ -131,7 +131,9 @@ class UpkeepVerbs(Verbs):
         of = subscriptions.c
         busy = _distinct(deliveries.c.subscription_id, DELIVERY_IS_PENDING)
         query = (
-            select(of.id, of.tenant, of.max_in_flight, of.status, of.hold_until, of.updated_at)
+            select(
+                *(of.id, of.tenant, of.max_in_flight, of.status, of.hold_until, of.updated_at, of.requests_per_minute)
+            )
             .join_from(busy, subscriptions, of.id == busy.c.value)
             .where(of.removed_at.is_(None))
         )
@@ -234,6 +236,15 @@ class UpkeepVerbs(Verbs):
     async def count_jobs(self, connection: AsyncConnection, tenant: str) -> dict[str, int]:
         """How many of the tenant's jobs have which status; what has none is left out."""
         return await _count(connection, jobs, tenant)
+
+    @reading
+    async def count_jobs_by_provider(self, connection: AsyncConnection, tenant: str) -> dict[str, tuple[int, int]]:
+        """Of each provider that the tenant has jobs at, in order of its name: how many, and how many are pending."""
+        counted = select(jobs.c.provider, func.count().label("total")).group_by(jobs.c.provider)
+        query = counted.where(jobs.c.tenant == tenant)
+        every = {row.provider: row.total for row in await connection.execute(query)}
+        pending = {row.provider: row.total for row in await connection.execute(query.where(JOB_IS_PENDING))}
+        return {name: (every[name], pending.get(name, 0)) for name in sorted(every)}
 
     @reading
     async def count_deliveries(self, connection: AsyncConnection, tenant: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ from relay.bootstrap import Relay, check_database, ensure_environment_credential
 from relay.clock import Clock
 from relay.domain.errors import BadSettings, Unreachable
 from relay.settings import Settings, load
-from relay.web import numbers, waiting
+from relay.web import keysets, limits, numbers, waiting
 from relay.web.edge import Edge
 from relay.web.openapi import document
 from relay.web.problems import HANDLERS
@@ -40,6 +40,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_relay(settings, clock) as relay:
             app.state.relay = relay
+            app.state.allowance = limits.make(relay.redis, settings.relay_api_requests_per_second)
             prepared = await _prepare(relay)
             tasks = [asyncio.create_task(work) for work in (numbers.publish(relay), waiting.recheck(relay))]
             if not prepared:
@@ -57,6 +58,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body with some clients; 404 says what is wrong
     app.state.public_url = settings.public_url
+    app.state.published = keysets.Published()
     app.state.document = document(OPERATIONS, OPEN_ROUTES, settings.public_url)
     return app
 

@@ -13,12 +13,13 @@ from starlette.responses import JSONResponse, Response
 from relay.bootstrap import Relay
 from relay.domain.ids import Prefix, is_id
 from relay.domain.key import Key
-from relay.web import once
+from relay.web import limits, once
 from relay.web.access import admit
 from relay.web.bodies import read_document
 from relay.web.checks import check, check_query
 from relay.web.problems import not_found
 from relay.web.schemas import Document, Nothing, Query
+from relay.web.versions import check_match, tagged
 
 Q = TypeVar("Q", bound=Query)
 
@@ -44,6 +45,10 @@ class Call:
         if not isinstance(self.query, model):
             raise TypeError(f"the operation does not declare {model.__name__}")
         return self.query
+
+    def check_match(self, view: Mapping[str, Any]) -> None:
+        """Problem 412 when the caller's `If-Match` speaks of another state than the view's."""
+        check_match(self.request, view)
 
     def id(self, prefix: Prefix) -> str:
         """The id in the path; Problem 404 when it cannot be one, without a question to the database."""
@@ -115,6 +120,7 @@ async def serve(operation: Operation, request: Request) -> Response:
     relay: Relay = request.app.state.relay
     key = await admit(relay, request.headers.get("authorization"), operation.scope)
     structlog.contextvars.bind_contextvars(tenant=key.tenant)
+    await limits.admit(request, key.id)
     query = check_query(operation.query, request.query_params.multi_items())
     document: dict[str, Any] = {}
     if operation.body is not None:
@@ -124,7 +130,8 @@ async def serve(operation: Operation, request: Request) -> Response:
         check(Nothing, document).accepted()
     call = Call(relay, key, request, document, query)
     if operation.method != "POST" or "idempotency-key" not in request.headers:
-        return await operation.handler(call)
+        response = await operation.handler(call)
+        return tagged(request, response) if operation.method == "GET" else response
     told = json.dumps(document, sort_keys=True)
     words = once.read_key(request.headers.getlist("idempotency-key"))
     fingerprint = once.fingerprint(operation.method, request.scope["path"], told)

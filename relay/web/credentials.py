@@ -73,6 +73,7 @@ async def change(call: Call) -> Response:
     resumes = call.document.get("status") == "active" or any(name in call.document for name in RESUMING_FIELDS)
     for _ in range(TRIES_MAX):
         before = await _found(call)
+        call.check_match(credential_view(before))
         after = await _patched(call, before)
         if after == before and not resumes:
             return answer(credential_view(before))
@@ -84,6 +85,8 @@ async def change(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """204; 409 while pending jobs need it."""
+    if "if-match" in call.request.headers:
+        call.check_match(credential_view(await _found(call)))
     match await call.relay.steer.remove_credential(call.tenant, call.id("crd")):
         case "absent":
             raise not_found()

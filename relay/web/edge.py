@@ -1,6 +1,7 @@
 """What wraps every request: an id, a log line, numbers, and a last answer when our own code breaks."""
 
 import re
+from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +13,8 @@ from relay.metrics import HTTP_DURATION, HTTP_REQUESTS
 from relay.web.problems import problem_response
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+# W3C Trace Context: version, trace id, parent id, flags; ff is no version, and an id of zeros is none.
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 CLIENT_CLOSED = 499  # nginx' number for a client that did not wait; seen in logs and metrics only
 
@@ -31,9 +34,9 @@ class Edge:
             return
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        sender = Sender(send, request_id)
+        sender = Sender(send, scope["state"])
         started = self._clock.monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id, **self._trace(scope)):
             try:
                 await self._guarded(scope, receive, sender)
             finally:
@@ -57,6 +60,10 @@ class Edge:
         told = Headers(scope=scope).get("x-request-id", "")
         return told if REQUEST_ID.fullmatch(told) else self._clock.new_id("req")
 
+    def _trace(self, scope: Scope) -> dict[str, str]:
+        told = TRACEPARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))
+        return {"trace_id": told[1]} if told else {}
+
     def _record(self, scope: Scope, status_code: int, duration_seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in METHODS else "other"
@@ -70,9 +77,9 @@ class Edge:
 class Sender:
     """The server's `send`, remembering the status and adding what every answer carries."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, state: dict[str, Any]) -> None:
         self._send = send
-        self._request_id = request_id
+        self._state = state
         self.status_code = 500
         self.has_started = False
 
@@ -81,7 +88,8 @@ class Sender:
             self.has_started = True
             self.status_code = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self._request_id
+            headers["x-request-id"] = self._state["request_id"]
+            headers.update(self._state.get("limits", {}))
             headers.setdefault("cache-control", "no-store")
             headers.setdefault("x-content-type-options", "nosniff")
         await self._send(message)

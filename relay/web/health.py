@@ -13,7 +13,6 @@ from relay.bootstrap import Relay
 from relay.domain.errors import Unreachable
 
 CHECK_SECONDS_MAX = 3.0
-OVERDUE_SECONDS_MAX = 60.0  # what could be worked on and is not for so long: nobody is working
 
 Check = Callable[[Relay], Awaitable[dict[str, Any]]]
 
@@ -61,10 +60,16 @@ async def _migrations(relay: Relay) -> dict[str, Any]:
 
 
 async def _progress(relay: Relay) -> dict[str, Any]:
+    """What could be worked on and is not for so long: nobody is working, or too few are."""
+    bound_seconds = relay.settings.relay_ready_overdue_seconds
     due_polls, poll_seconds = await relay.polls.overdue()
     due_deliveries, delivery_seconds = await relay.deliveries.overdue()
+    late = {"polls": poll_seconds, "deliveries": delivery_seconds}
+    overdue = [name for name, seconds in late.items() if seconds >= bound_seconds]
     return {
-        "ok": max(poll_seconds, delivery_seconds) < OVERDUE_SECONDS_MAX,
+        "ok": not overdue,
+        "overdue": overdue,
+        "bound_seconds": bound_seconds,
         "polls": {"due": due_polls, "oldest_overdue_seconds": round(poll_seconds, 3)},
         "deliveries": {"due": due_deliveries, "oldest_overdue_seconds": round(delivery_seconds, 3)},
     }

@@ -47,6 +47,7 @@ async def create(call: Call) -> Response:
         raise told
     job, is_new = told
     (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    view = {**view, "callback": (await _callbacks(call, {job.id: request})).get(job.id)}
     return created(view, "/v1/jobs") if is_new else answer(view)
 
 
@@ -55,7 +56,7 @@ async def interrupted(call: Call) -> Response | None:
     if call.document.get("submit") is None or call.mark is None:
         return None
     job = await call.relay.submit.interrupted(call.mark)
-    return None if job is None else await _asked(call, Asked(job, is_new=False))
+    return None if job is None else await _asked(call, Asked(job, is_new=False), _request(call.document))
 
 
 async def create_batch(call: Call) -> Response:
@@ -64,7 +65,18 @@ async def create_batch(call: Call) -> Response:
     requests = await _vetted(call, [await _read_item(call, document) for document in documents])
     told = await call.relay.register.jobs(call.tenant, requests)
     jobs = {one[0].id: one[0] for one in told if not isinstance(one, Refused)}
-    views = {view["id"]: view for view in await job_views(call.relay, list(jobs.values()))}
+    callbacks = await _callbacks(
+        call,
+        {
+            one[0].id: asked
+            for asked, one in zip(requests, told, strict=True)
+            if isinstance(asked, JobRequest) and not isinstance(one, Refused)
+        },
+    )
+    views = {
+        view["id"]: {**view, "callback": callbacks.get(view["id"])}
+        for view in await job_views(call.relay, list(jobs.values()))
+    }
     data = [
         _refused_item(call, one) if isinstance(one, Refused) else _item(views[one[0].id], is_new=one[1]) for one in told
     ]
@@ -131,11 +143,12 @@ async def _submit(call: Call, request: JobRequest) -> Response:
     answer = await call.relay.submit.job(call.tenant, request, call.mark)
     if isinstance(answer, Declined):
         raise _declined(answer)
-    return await _asked(call, answer)
+    return await _asked(call, answer, request)
 
 
-async def _asked(call: Call, asked: Asked) -> Response:
+async def _asked(call: Call, asked: Asked, request: JobRequest) -> Response:
     (view,) = await job_views(call.relay, [asked.job], with_deliveries=True)
+    view = {**view, "callback": (await _callbacks(call, {asked.job.id: request})).get(asked.job.id)}
     if asked.job.status is JobStatus.SUBMITTING:
         return answer(view, 202, {"location": f"/v1/jobs/{asked.job.id}"})
     return created(view, "/v1/jobs") if asked.is_new else answer(view)
@@ -149,6 +162,19 @@ def _declined(answer: Declined) -> Problem:
     wait_seconds = answer.retry_after_seconds
     headers = None if wait_seconds is None else {"retry-after": str(math.ceil(wait_seconds))}
     return Problem(status_code, code, f"No job was made: {answer.detail}.".replace("..", "."), faults, headers=headers)
+
+
+async def _callbacks(call: Call, asked: Mapping[str, JobRequest]) -> dict[str, dict[str, Any]]:
+    """The one-off subscription of each job that asked for a callback, with its secret: only here is it shown."""
+    with_url = {job_id: request.callback_url for job_id, request in asked.items() if request.callback_url}
+    if not with_url:
+        return {}
+    listening = (await call.relay.store.listening({call.tenant}, list(with_url))).get(call.tenant, [])
+    return {
+        one.job_id: {"subscription": one.id, "url": one.url, "secret": one.secrets[0].secret}
+        for one in listening
+        if one.job_id is not None and one.url == with_url.get(one.job_id)
+    }
 
 
 async def _read(call: Call, checked: Checked[NewJob]) -> JobRequest:

@@ -117,10 +117,22 @@ def _operation(operation: Operation) -> dict[str, Any]:
         form = "application/merge-patch+json" if operation.method == "PATCH" else "application/json"
         schema = {"$ref": _reference(operation.body)}
         if operation.method == "PATCH":
-            schema = {"type": "object", "description": f"A merge patch (RFC 7396) of {operation.body.__name__}."}
+            schema = _merge_patch(operation.body)
         told["x-body"] = operation.body.__name__
         told["requestBody"] = {"required": True, "content": {form: {"schema": schema}}}
     return told
+
+
+def _merge_patch(model: type[BaseModel]) -> dict[str, Any]:
+    """Any of the model's fields; null sets one back, where the model allows that it is absent."""
+    told = model.model_json_schema(ref_template=REFERENCE)
+    about = f"A merge patch (RFC 7396) of {model.__name__}."
+    return {
+        "type": "object",
+        "description": about,
+        "properties": told["properties"],
+        "additionalProperties": False,
+    }
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -131,6 +143,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         good["headers"] = {"location": {"schema": {"type": "string", "format": "uri"}}}
     codes = [operation.status_code, *operation.also]
     responses = {str(code): good for code in codes}
+    if operation.method == "GET" and operation.status_code == 200:
+        responses["304"] = {"description": "Nothing has changed since the state that If-None-Match names."}
     problems = dict(ALWAYS)
     if PARAMETER.search(operation.path):
         problems[404] = "no such object"
@@ -138,6 +152,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         problems[409] = "the object's state forbids it"
     if operation.body is not None:
         problems |= {408: "too slow", 413: "too large", 415: "not JSON", 422: "faults in the body"}
+    if operation.method in ("PATCH", "DELETE"):
+        problems[412] = "If-Match names another state"
     problems |= {500: "the relay's own fault", 503: "a part of the relay is away", **operation.problems}
     for code in sorted(problems):
         responses.setdefault(str(code), {"$ref": "#/components/responses/Problem"})
@@ -162,7 +178,10 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
     if operation.method != "POST":
-        return []
+        name = "If-None-Match" if operation.method == "GET" else "If-Match"
+        about = "Entity tags, as the `etag` header of an answer gave them."
+        tags = {"type": "string"}
+        return [{"name": name, "in": "header", "required": False, "schema": tags, "description": about}]
     text = {"type": "string", "minLength": 1, "maxLength": 255}
     about = "The same key with the same body gives the first answer again, for as long as it is kept."
     return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": text, "description": about}]

@@ -26,7 +26,7 @@ TITLES: dict[str, str] = {
     "forbidden": "The API key lacks a scope",
     "not_found": "There is no such thing",
     "method_not_allowed": "This address does not take that method",
-    "conflict": "The object's state forbids it",
+    "precondition_failed": "The object is in another state than If-Match names",
     "changed_meanwhile": "Somebody else changed it at the same time",
     "name_taken": "The name is taken",
     "too_many_secrets": "Too many secrets are alive",
@@ -46,6 +46,7 @@ TITLES: dict[str, str] = {
     "idempotency_key_malformed": "The Idempotency-Key is not usable",
     "idempotency_key_reused": "The Idempotency-Key was used for another request",
     "idempotency_in_flight": "The first request with this Idempotency-Key has not ended",
+    "too_many_requests": "The API key calls too often",
     "unavailable": "A part of the relay does not answer",
     "internal_error": "The relay made a mistake",
 }
@@ -172,11 +173,3 @@ HANDLERS: Mapping[Any, Any] = {
     Unreachable: on_unreachable,
     HTTPException: on_http_error,
 }
-
-
-async def show_problem(request: Request) -> Response:
-    """What a problem's `type` leads to."""
-    title = TITLES.get(request.path_params["code"])
-    if title is None:
-        raise not_found()
-    return Response(f"{title}.\n", media_type="text/plain")

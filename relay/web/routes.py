@@ -10,14 +10,16 @@ from relay.web import (
     health,
     jobs,
     keys,
+    keysets,
     numbers,
+    problem_pages,
     reference,
     results,
+    stats,
     subscriptions,
     timeline,
 )
 from relay.web.calls import OpenRoute, Operation, dispatch
-from relay.web.problems import show_problem
 from relay.web.schemas import (
     ChangedCredential,
     ChangedSubscription,
@@ -39,6 +41,7 @@ from relay.web.schemas import (
 )
 from relay.web.shapes import (
     Batch,
+    CreatedJob,
     CreatedKey,
     CreatedSubscription,
     Credential,
@@ -50,6 +53,7 @@ from relay.web.shapes import (
     Page,
     Provider,
     Secrets,
+    Stats,
     Subscription,
     Timeline,
 )
@@ -65,7 +69,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "is `submitting` when it is not known whether the provider has made it",
         status_code=201,
         body=NewJob,
-        shows=Job,
+        shows=CreatedJob,
         also=(200, 202),
         problems={402: "the provider wants to be paid", 429: "too many requests", 502: "the provider cannot make it"},
         interrupted=jobs.interrupted,
@@ -385,6 +389,15 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="every type of event",
         shows=Page[DescribedEventType],
     ),
+    Operation(
+        method="GET",
+        path="/v1/stats",
+        scope="read",
+        handler=stats.show,
+        summary="Count what there is",
+        returns="jobs and deliveries by status, jobs by provider, and how long the most overdue work waits",
+        shows=Stats,
+    ),
 )
 
 OPEN_ROUTES: tuple[OpenRoute, ...] = (
@@ -400,6 +413,12 @@ OPEN_ROUTES: tuple[OpenRoute, ...] = (
             502: "the provider does not give it",
             503: "the provider cannot be asked now",
         },
+    ),
+    OpenRoute(
+        path="/.well-known/jwks.json",
+        handler=keysets.show,
+        summary="The public keys of the signatures `v1a`",
+        answers={200: "a JSON Web Key Set; a subscription says which of its keys are its own"},
     ),
     OpenRoute(
         path="/healthz", handler=health.alive, summary="Whether the process lives", answers={200: "the process lives"}
@@ -430,9 +449,9 @@ OPEN_ROUTES: tuple[OpenRoute, ...] = (
     ),
     OpenRoute(
         path="/problems/{code}",
-        handler=show_problem,
+        handler=problem_pages.show,
         summary="What a problem's type means",
-        answers={200: "the meaning"},
+        answers={200: "the meaning and the remedy: HTML, JSON or plain text, as asked for"},
     ),
 )
 

@@ -15,6 +15,7 @@ from relay.domain.subscription import (
     OVERLAP_SECONDS_DEFAULT,
     OVERLAP_SECONDS_MAX,
     PayloadForm,
+    SignatureForm,
 )
 
 NAME_CHARACTERS_MAX = 64
@@ -33,6 +34,7 @@ BATCH_JOBS_MAX = 1000
 PAGE_LIMIT_DEFAULT = 50
 PAGE_LIMIT_MAX = 200
 CURSOR_CHARACTERS_MAX = 256
+SIGNATURES_DEFAULT: list[SignatureForm] = ["v1"]
 WAIT_SECONDS_MAX = 30
 
 
@@ -45,6 +47,12 @@ def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return known
+
+
+def _with_v1(forms: list[SignatureForm]) -> list[SignatureForm]:
+    if "v1" not in forms:
+        raise PydanticCustomError("literal_error", "v1 is always among the signatures")
+    return forms
 
 
 IDENTIFIER = rf"[{ALPHABET}]{{{LENGTH}}}"
@@ -65,6 +73,11 @@ CredentialSecrets = Annotated[
 ]
 RequestsPerSecond = Annotated[float, Field(gt=0, le=REQUESTS_PER_SECOND_MAX)]
 Concurrency = Annotated[int, Field(ge=1, le=CONCURRENCY_MAX)]
+Signatures = Annotated[
+    list[SignatureForm],
+    Field(min_length=1, max_length=2, json_schema_extra={"contains": {"const": "v1"}}),
+    AfterValidator(_with_v1),
+]
 EventTypes = Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
 Listed = Annotated[list[Text], Field(max_length=FILTER_ENTRIES_MAX)]
 Scope = Annotated[str, AfterValidator(_one_of(SCOPES)), WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
@@ -131,6 +144,8 @@ class SubscriptionBody(Document):
     metadata: dict[str, Any] | None = None
     headers: dict[str, str] | None = None
     payload: PayloadForm | None = "full"
+    signatures: Signatures | None = Field(SIGNATURES_DEFAULT)
+    handshake: bool | None = False
     max_in_flight: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAX)] | None = MAX_IN_FLIGHT_DEFAULT
 
 

@@ -8,7 +8,7 @@ from relay.domain.delivery import AnswerClass, Blame, DeliveryStatus, Trigger
 from relay.domain.job import JobStatus
 from relay.domain.key import SCOPES
 from relay.domain.observation import ErrorCode, FileKind
-from relay.domain.subscription import EVENT_TYPES, PayloadForm
+from relay.domain.subscription import EVENT_TYPES, PayloadForm, SignatureForm
 from relay.web.schemas import IDENTIFIER
 
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -120,16 +120,18 @@ class Job(EndedJob):
     deliveries: DeliveryCounts | None
 
 
-class ThinJob(Shape):
-    """What the thin form of an event keeps of its job."""
+class CreatedCallback(Shape):
+    """The one-off subscription of a job, with its signing secret."""
 
-    id: JobId
-    status: JobState
-    provider: str
-    provider_job_id: str | None
-    metadata: dict[str, Any]
-    result_url: str | None
+    subscription: SubscriptionId
     url: str
+    secret: str
+
+
+class CreatedJob(Job):
+    """A job just registered; `callback` is null where none was asked for."""
+
+    callback: CreatedCallback | None
 
 
 class SubscriptionFilter(Shape):
@@ -140,8 +142,20 @@ class SubscriptionFilter(Shape):
     metadata: dict[str, Any] | None
 
 
+class PublicKey(Shape):
+    """What verifies the `v1a` signatures of a subscription; `kid` finds it among the JWKS."""
+
+    kid: str
+    public_key: str
+    created_at: Moment
+    expires_at: Moment | None
+
+
 class Subscription(Shape):
-    """A subscription; the values of its headers are never shown."""
+    """
+    A subscription; the values of its headers are never shown. `requests_per_minute` is what the receiver granted in
+    the handshake, null when it set no limit or was not asked.
+    """
 
     id: SubscriptionId
     object: Literal["subscription"]
@@ -152,7 +166,11 @@ class Subscription(Shape):
     metadata: dict[str, Any]
     headers: dict[str, str]
     payload: PayloadForm
+    signatures: list[SignatureForm]
+    public_keys: list[PublicKey]
+    handshake: bool
     max_in_flight: int
+    requests_per_minute: int | None
     status: SubscriptionState
     disabled_reason: str | None
     job: JobId | None
@@ -292,7 +310,7 @@ class BatchItem(Shape):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
     status: int
-    job: Job | None = Field(default=None)
+    job: CreatedJob | None = Field(default=None)
     problem: Problem | None = Field(default=None)
 
 
@@ -389,6 +407,37 @@ class TimelineEntry(Shape):
 
     at: Moment
     type: str
+
+
+class JobCounts(Shape):
+    """How many jobs there are, by status."""
+
+    total: int
+    submitting: int
+    pending: int
+    completed: int
+    failed: int
+    expired: int
+    cancelled: int
+
+
+class ProviderCounts(Shape):
+    """How many jobs a tenant has at one provider: all, and those that are pending."""
+
+    provider: str
+    jobs: int
+    pending: int
+
+
+class Stats(Shape):
+    """A tenant's things, counted; `oldest_overdue…` speak of the whole relay, null while nobody can tell."""
+
+    object: Literal["stats"]
+    jobs: JobCounts
+    deliveries: DeliveryCounts
+    providers: list[ProviderCounts]
+    oldest_overdue_poll_seconds: float | None
+    oldest_overdue_delivery_seconds: float | None
 
 
 class Timeline(Shape):

@@ -14,6 +14,7 @@ from relay.domain.subscription import (
     MAX_IN_FLIGHT_DEFAULT,
     OVERLAP_SECONDS_DEFAULT,
     Filter,
+    SigningKey,
     SigningSecret,
     Subscription,
     SubscriptionStatus,
@@ -24,6 +25,7 @@ from relay.web.checks import (
     check,
     event_type_faults,
     header_faults,
+    invalid,
     metadata_faults,
     provider_faults,
     secret_faults,
@@ -39,6 +41,7 @@ from relay.web.schemas import (
     SubscriptionBody,
     SubscriptionsQuery,
 )
+from relay.webhooks.handshake import Denied
 from relay.webhooks.signing import new_secret
 
 SECRET_BYTES = 32
@@ -57,6 +60,7 @@ async def create(call: Call) -> Response:
         tenant=call.tenant,
         **_decided(body),
         secrets=(SigningSecret(secret, now, None),),
+        signing_keys=_keys(call, body, ()),
         status=SubscriptionStatus.ACTIVE,
         disabled_reason=None,
         job_id=None,
@@ -66,6 +70,7 @@ async def create(call: Call) -> Response:
         created_at=now,
         updated_at=now,
     )
+    subscription = await _agreed(call, subscription, None)
     await call.relay.steer.add_subscription(subscription)
     return created(subscription_view(subscription, secret), "/v1/subscriptions")
 
@@ -90,6 +95,7 @@ async def change(call: Call) -> Response:
     """The subscription after the merge patch."""
     for _ in range(TRIES_MAX):
         before = await _found(call)
+        call.check_match(subscription_view(before))
         after = await _patched(call, before)
         if after == before:
             return answer(subscription_view(before))
@@ -101,6 +107,8 @@ async def change(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """204; what waited for it is cancelled."""
+    if "if-match" in call.request.headers:
+        call.check_match(subscription_view(await _found(call)))
     if not await call.relay.steer.remove_subscription(call.tenant, call.id("sub")):
         raise not_found()
     return Response(status_code=204)
@@ -149,7 +157,33 @@ async def _patched(call: Call, before: Subscription) -> Subscription:
         faults.append(Fault("/disabled_reason", "only a disabled subscription has one", "invalid_value"))
     body = checked.accepted(faults)
     status = SubscriptionStatus(body.status)
-    return replace(before, **_decided(body), status=status, disabled_reason=_reason(before, body, status))
+    after = replace(
+        before,
+        **_decided(body),
+        signing_keys=_keys(call, body, before.signing_keys),
+        status=status,
+        disabled_reason=_reason(before, body, status),
+    )
+    return await _agreed(call, after, before)
+
+
+def _keys(call: Call, body: SubscriptionBody, present: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
+    """Those that are there already, a first one, or none any more."""
+    if "v1a" not in (body.signatures or ()):
+        return ()
+    return present or (call.relay.steer.new_key(),)
+
+
+async def _agreed(call: Call, subscription: Subscription, before: Subscription | None) -> Subscription:
+    """With what the receiver grants, who is asked once for each URL; Problem 422 when it does not want the calls."""
+    if not subscription.wants_handshake:
+        return replace(subscription, requests_per_minute=None)
+    if before is not None and before.wants_handshake and before.url == subscription.url:
+        return subscription
+    said = await call.relay.handshake.ask(subscription.url, subscription.headers)
+    if isinstance(said, Denied):
+        raise invalid([Fault("/url", said.reason, "handshake_refused")])
+    return replace(subscription, requests_per_minute=said.requests_per_minute)
 
 
 def _reason(before: Subscription, body: ChangedSubscription, status: SubscriptionStatus) -> str | None:
@@ -167,6 +201,8 @@ def _patchable(subscription: Subscription) -> dict[str, Any]:
         "metadata": subscription.metadata,
         "headers": subscription.headers,
         "payload": subscription.payload,
+        "signatures": list(subscription.signatures),
+        "handshake": subscription.wants_handshake,
         "max_in_flight": subscription.max_in_flight,
         "status": str(subscription.status),
         "disabled_reason": subscription.disabled_reason,
@@ -199,6 +235,7 @@ def _decided(body: SubscriptionBody) -> dict[str, Any]:
         "metadata": body.metadata or {},
         "headers": body.headers or {},
         "payload": body.payload or "full",
+        "wants_handshake": bool(body.handshake),
         "max_in_flight": body.max_in_flight or MAX_IN_FLIGHT_DEFAULT,
     }
 

@@ -1,6 +1,7 @@
 """One signed call to one receiver, and what it answered, as values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
@@ -11,26 +12,44 @@ from relay.domain.event import Event, payload
 from relay.domain.retry_after import retry_after_seconds
 from relay.domain.subscription import Subscription
 from relay.egress import Answered, Egress, Outgoing, Unanswered
+from relay.webhooks.handshake import ORIGIN_HEADER, origin_of
+from relay.webhooks.hints import hint_for
 from relay.webhooks.signing import signature_header
 
 ANSWER_BYTES_MAX = 65_536
 USER_AGENT = f"relay/{__version__} (Standard Webhooks)"
 SHOWN_TEXT_MAX = 1024  # characters of one response header that are kept
+HIDDEN_VALUE_CHARS_MIN = 8  # a shorter one guards nothing, and stands in many an innocent text
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What makes a body a webhook: its id, its moment in seconds since 1970, and the signature over all three."""
+
+    message_id: str
+    timestamp: int
+    signature: str
+
+
+def stamped(message_id: str, body: bytes, secrets: Sequence[str], at: datetime) -> Stamp:
+    """The body signed with each of the secrets, as of that moment."""
+    timestamp = int(at.timestamp())
+    return Stamp(message_id, timestamp, signature_header(secrets, message_id, timestamp, body))
 
 
 def request_headers(
-    subscription: Subscription, event: Event, body: bytes, content_type: str, now: datetime, trace: str
+    subscription: Subscription, stamp: Stamp, content_type: str, trace: str, source: str
 ) -> dict[str, str]:
-    """The headers of one attempt: the owner's own first, so that none of them can replace ours."""
-    timestamp = int(now.timestamp())
+    """The headers of one call: the owner's own first, so that none of them can replace ours."""
     return {
         **{name.lower(): value for name, value in subscription.headers.items()},
         "content-type": content_type,
         "user-agent": USER_AGENT,
         "traceparent": trace,
-        "webhook-id": event.id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature_header(subscription.living_secrets(now), event.id, timestamp, body),
+        **({ORIGIN_HEADER: origin_of(source)} if subscription.wants_handshake else {}),
+        "webhook-id": stamp.message_id,
+        "webhook-timestamp": str(stamp.timestamp),
+        "webhook-signature": stamp.signature,
     }
 
 
@@ -48,7 +67,9 @@ class Sender:
         body, content_type = payload(event, subscription.payload, self._source)
         attempt_id = self._clock.new_id("att")
         now = self._clock.now()
-        headers = request_headers(subscription, event, body, content_type, now, traceparent(event.id, attempt_id))
+        stamp = stamped(event.id, body, subscription.living_secrets(now), now)
+        trace = traceparent(event.id, attempt_id)
+        headers = request_headers(subscription, stamp, content_type, trace, self._source)
         began = self._clock.monotonic()
         said = await self._egress.send(
             Outgoing(
@@ -61,7 +82,7 @@ class Sender:
             )
         )
         duration_ms = round((self._clock.monotonic() - began) * 1000)
-        answer = _answered(said, duration_ms, now) if isinstance(said, Answered) else _unanswered(said, duration_ms)
+        answer = read_answer(said, subscription, duration_ms, now)
         return Attempt(
             id=attempt_id,
             tenant=delivery.tenant,
@@ -90,60 +111,46 @@ def _shown(headers: dict[str, str], subscription: Subscription) -> dict[str, str
     return {name: "…" if name in own else value for name, value in headers.items()}
 
 
-def _answered(said: Answered, duration_ms: int, now: datetime) -> Answer:
+def read_answer(said: Answered | Unanswered, subscription: Subscription, duration_ms: int, now: datetime) -> Answer:
+    """What came of a call, as a value that is kept and shown."""
+    if isinstance(said, Unanswered):
+        return _unanswered(said, subscription, duration_ms)
     kind: AnswerClass = answer_class(said.status_code)
     blame: Blame = "receiver"
     return Answer(
         answer=kind,
         blame=blame,
         status_code=said.status_code,
-        response_headers=tuple((name, value[:SHOWN_TEXT_MAX]) for name, value in said.headers),
-        response_body=_text(said.body[:BODY_KEPT_BYTES_MAX]),
+        response_headers=tuple(
+            (name, without_secrets(value, subscription)[:SHOWN_TEXT_MAX]) for name, value in said.headers
+        ),
+        response_body=without_secrets(_text(said.body[:BODY_KEPT_BYTES_MAX]), subscription),
         is_truncated=said.is_truncated or len(said.body) > BODY_KEPT_BYTES_MAX,
         duration_ms=duration_ms,
         timing=said.timing.to_json(),
         retry_after_seconds=None if kind == "success" else retry_after_seconds(said.headers, now),
-        hint=hint_for(said.status_code, said.headers),
+        hint=hint_for(said, subscription.url, subscription.payload),
     )
 
 
-def _unanswered(said: Unanswered, duration_ms: int) -> Answer:
+def _unanswered(said: Unanswered, subscription: Subscription, duration_ms: int) -> Answer:
     return Answer(
         answer=said.reason,
         blame=said.blame,
         duration_ms=duration_ms,
         timing=said.timing.to_json(),
-        hint=HINTS.get(said.reason),
+        hint=hint_for(said, subscription.url, subscription.payload),
     )
+
+
+def without_secrets(text: str, subscription: Subscription) -> str:
+    """The text less the values of the subscription's headers, which some receivers repeat, and which stay sealed."""
+    for value in subscription.headers.values():
+        if len(value) >= HIDDEN_VALUE_CHARS_MIN:
+            text = text.replace(value, "…")
+    return text
 
 
 def _text(body: bytes) -> str:
     # A NUL is legal in an answer and illegal in PostgreSQL's text.
     return body.decode("utf-8", "replace").replace("\x00", "�")
-
-
-HINTS: dict[str, str] = {
-    "timeout": "The receiver did not finish answering in time: answer 2xx first and do the work afterwards.",
-    "refused": "Nothing accepts connections at that address and port, or the way to it is closed.",
-    "reset": "The connection was closed before an answer came.",
-    "dns": "The name of the host does not resolve: check its spelling and its DNS record.",
-    "tls": "The TLS handshake failed: check that the certificate is valid, complete and issued for this name.",
-    "blocked": "Nothing accepts connections at that address and port, or the way to it is closed.",
-}
-
-
-def hint_for(status_code: int, headers: Sequence[tuple[str, str]]) -> str | None:
-    """One sentence that says the fix, for answers that have a usual one."""
-    if 300 <= status_code <= 399:
-        place = next((value for name, value in headers if name.lower() == "location"), None)
-        where = f" ({place[:200]})" if place else ""
-        return f"Redirects are never followed: subscribe with the final URL{where}."
-    return {
-        401: "The receiver asks for a sign-in: exempt this path, or give the subscription the header it wants.",
-        403: "Something in front of the receiver refuses the call: exempt the webhook's path from it.",
-        404: "The receiver has no such path: check the subscription's URL.",
-        405: "The receiver does not take POST at that path.",
-        410: "The receiver says that it is gone: the subscription was disabled.",
-        413: "The body is too large for the receiver: choose `payload: thin`.",
-        415: "The receiver wants another content type: check what it expects of a webhook.",
-    }.get(status_code)

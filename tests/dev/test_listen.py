@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from relay.client import AsyncClient
 from relay.clock import Clock
-from relay.dev.listen import Listener, Source
+from relay.dev.listen import Listener
 from relay.dev.sample_event import Receiver as LocalReceiver
 from relay.dev.sample_event import sample_event
 from relay.domain.errors import Invalid, Unreachable
-from relay.egress import Egress, Guard
+from relay.egress import AiohttpTransport, Egress, Guard
 from tests.receivers import Call, Receiver, Wire, answering
 from tests.trips import SECRET, until, verified
 
@@ -27,7 +28,7 @@ class QuickClock(Clock):
 
 
 class Events:
-    """A relay's list of events: newest first, two on a page."""
+    """A relay's feed: two events on a page, none held back."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -37,7 +38,7 @@ class Events:
     def happen(self) -> str:
         """One more event; its id."""
         event_id, body = sample_event("job.completed", Clock())
-        self.events.insert(0, {"object": "event", "job": None, **json.loads(body)})
+        self.events.append({"object": "event", "job": None, **json.loads(body)})
         return event_id
 
     async def __call__(self, call: Call, wire: Wire) -> None:
@@ -45,20 +46,24 @@ class Events:
         if self.fault:
             await wire.respond(self.fault[0], {}, self.fault[1])
             return
-        start = int(parse_qs(urlsplit(call.target).query).get("cursor", ["0"])[0])
-        page = {"data": self.events[start : start + 2], "next_cursor": None}
-        if start + 2 < len(self.events):
-            page["next_cursor"] = str(start + 2)  # type: ignore[assignment]  # a page is a plain dict
+        (after,) = parse_qs(urlsplit(call.target).query)["after"]
+        start = len(self.events) if after == "now" else int(after)
+        data = self.events[start : start + 2]
+        page = {"data": data, "next_cursor": str(start + len(data))}
         await wire.respond(200, {"content-type": "application/json"}, json.dumps(page).encode())
 
 
 @asynccontextmanager
 async def listening(events: Events, receiver: Receiver, lines: list[str]) -> AsyncIterator[Listener]:
     """A listener at work."""
-    async with Receiver(events) as relay, Egress(Guard(["127.0.0.0/8"], True), "test") as egress:
-        source = Source(relay.url("").rstrip("/"), "a-key")
+    guard, clock = Guard(["127.0.0.0/8"], True), QuickClock()
+    async with (
+        Receiver(events) as server,
+        Egress(guard, "test") as egress,
+        AsyncClient(server.url(""), "a-key", tries_max=1, transport=AiohttpTransport(guard, clock)) as relay,
+    ):
         local = LocalReceiver(receiver.url("/hooks"), SECRET)
-        listener = Listener(egress, QuickClock(), source, local, lines.append)
+        listener = Listener(relay, egress, clock, local, lines.append)
         await listener.start()
         task = asyncio.create_task(listener.run())
         yield listener

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.domain.credential import (
     GOOD,
+    PAUSED,
     THROTTLE_SECONDS_FIRST,
     THROTTLE_SECONDS_MAX,
     TRANSITIONS,
@@ -24,7 +25,7 @@ AGAINST = {
     Outcome.AUTH: CredentialStatus.AUTH_FAILED,
     Outcome.PAYMENT: CredentialStatus.PAYMENT_REQUIRED,
 }
-PAUSES = (CredentialStatus.AUTH_FAILED, CredentialStatus.PAYMENT_REQUIRED)
+PAUSES = PAUSED
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -25,6 +25,7 @@ from relay.domain.delivery import (
     answer_class,
     attempt_view,
     delivery_view,
+    disabling_reason,
     has_failed_too_long,
     step,
 )
@@ -148,7 +149,8 @@ def test_whatever_the_answer_the_table_allows_what_follows(delivery: Delivery, a
     is_due = then.delay_seconds is not None
     assert is_due == (after.status is DeliveryStatus.PENDING) == (after.next_attempt_at is not None)
     assert (after.completed_at is not None) == (after.status in (DeliveryStatus.SUCCEEDED, DeliveryStatus.EXHAUSTED))
-    assert (after.status is DeliveryStatus.HELD) == (then.disables is not None)
+    assert (after.status is DeliveryStatus.HELD) == (then.disables is not None and answer.answer != "success")
+    assert then.disables == disabling_reason(answer)
     if then.delay_seconds is not None and after.next_attempt_at is not None:
         assert then.delay_seconds >= 0
         assert abs((after.next_attempt_at - NOW).total_seconds() - then.delay_seconds) <= 0.001
@@ -296,14 +298,27 @@ def test_a_receiver_may_ask_to_be_disabled(status_code: int, wish: str) -> None:
     assert then.delivery.status is DeliveryStatus.HELD
 
 
-def test_a_receiver_may_ask_that_one_delivery_be_given_up() -> None:
-    then = following(a_delivery(), answered(503, response_headers=(("webhook-delivery", "abort"),)))
+@pytest.mark.parametrize("wish", ["abort", "abort-message", " Abort"])
+def test_a_receiver_may_ask_that_one_delivery_be_given_up(wish: str) -> None:
+    then = following(a_delivery(), answered(503, response_headers=(("webhook-delivery", wish),)))
     assert (then.delivery.status, then.delay_seconds, then.disables) == (DeliveryStatus.EXHAUSTED, None, None)
 
 
-def test_a_success_is_one_whatever_its_headers_wish() -> None:
-    then = following(a_delivery(), answered(200, response_headers=(("webhook-delivery", "disable"),)))
-    assert (then.delivery.status, then.disables) == (DeliveryStatus.SUCCEEDED, None)
+@pytest.mark.parametrize("wish", ["disable", "abort", "abort-message"])
+def test_a_success_is_one_whatever_its_headers_wish_and_may_be_the_last(wish: str) -> None:
+    then = following(a_delivery(), answered(200, response_headers=(("webhook-delivery", wish),)))
+    assert (then.delivery.status, then.delay_seconds) == (DeliveryStatus.SUCCEEDED, None)
+    assert then.disables == ("the receiver asked to be disabled" if wish == "disable" else None)
+
+
+@pytest.mark.parametrize("used", [0, 3, len(SCHEDULE)])
+def test_a_fault_of_ours_costs_the_receiver_no_attempt(used: int) -> None:
+    """A3."""
+    then = following(a_delivery(steps=used), unanswered("refused", "relay"))
+    assert (then.delivery.status, then.delivery.steps) == (DeliveryStatus.PENDING, used)
+    assert (then.delay_seconds, then.delivery.has_quick_retried) == (SCHEDULE[min(used, len(SCHEDULE) - 1)], False)
+    only = following(a_delivery(), unanswered("refused", "relay"), schedule=())
+    assert only.delivery.status is DeliveryStatus.EXHAUSTED
 
 
 @pytest.mark.parametrize("trigger", ["manual", "recovery"])

@@ -1,8 +1,11 @@
 """An event is said once, in bytes that never change."""
 
 import json
+import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -20,7 +23,7 @@ from relay.domain.event import (
     payload,
 )
 from relay.domain.job import Job, JobStatus
-from relay.domain.subscription import PayloadForm
+from relay.domain.subscription import EVENT_TYPES, JOB_EVENTS, PayloadForm
 from tests.domain.specimens import NOW, a_job, an_event, later
 
 SOURCE = "https://relay.example"
@@ -104,9 +107,10 @@ def test_the_thin_form_keeps_what_a_receiver_needs_to_ask_for_the_rest() -> None
     assert content_type == "application/json"
 
 
-def test_the_thin_form_of_what_is_no_job_has_what_there_is() -> None:
-    body, _ = payload(an_event({"id": "dlv_1", "attempts_made": 3}, type="delivery.exhausted"), "thin", SOURCE)
-    assert json.loads(body)["data"] == {"id": "dlv_1"}
+def test_an_event_of_no_job_is_whole_in_its_thin_form_too() -> None:
+    paused = an_event({"credential": "crd_1", "status": "auth_failed"}, type="credential.paused")
+    assert payload(paused, "thin", SOURCE) == payload(paused, "full", SOURCE)
+    assert json.loads(payload(paused, "thin", SOURCE)[0])["data"]["credential"] == "crd_1"
 
 
 def test_the_cloudevents_form_is_structured_mode_1_0() -> None:
@@ -124,6 +128,24 @@ def test_the_cloudevents_form_is_structured_mode_1_0() -> None:
         "datacontenttype": "application/json",
         "subject": event.job_id,
     }
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_every_event_keeps_the_rules_of_cloudevents(event_type: str) -> None:
+    # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md, and its JSON format
+    job_id = "job_1" if event_type in JOB_EVENTS else None
+    body, content_type = payload(an_event({"id": "x"}, type=event_type, job_id=job_id), "cloudevents", SOURCE)
+    told = json.loads(body)
+    assert content_type == "application/cloudevents+json"
+    attributes = {name: value for name, value in told.items() if name != "data"}
+    assert {"id", "source", "specversion", "type"} <= set(attributes)
+    assert all(re.fullmatch(r"[a-z0-9]{1,20}", name) for name in attributes)
+    assert all(isinstance(value, str) and value for value in attributes.values())
+    assert attributes["specversion"] == "1.0"
+    assert urlsplit(attributes["source"]).scheme == "https"  # an absolute URI, though a reference would do
+    assert datetime.fromisoformat(attributes["time"]).tzinfo is not None
+    assert isinstance(told["data"], dict)
+    assert "data_base64" not in told
 
 
 def test_a_cloudevent_about_no_job_has_no_subject() -> None:

@@ -5,12 +5,14 @@ import os
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from relay.egress import Answered, Egress, Guard, Outgoing, Unanswered, tls_context
 from tests.receivers import (
+    GOOD_MORNING,
     Authority,
     Behaviour,
     Call,
@@ -395,18 +397,35 @@ async def test_tls_is_checked_against_the_name(egress: Egress, authority: Author
 
 
 @pytest.mark.parametrize(
-    ("names", "days", "words"),
-    [(["other.example"], 36_500, "certificate"), (["127.0.0.2"], 36_500, "certificate"), (["127.0.0.1"], 1, "expired")],
+    ("names", "days", "fault"),
+    [
+        (["other.example"], 36_500, "other_name"),
+        (["127.0.0.2"], 36_500, "other_name"),
+        (["127.0.0.1"], 1, "expired"),
+    ],
     ids=["another name", "another address", "run out"],
 )
 async def test_a_certificate_that_does_not_fit_is_a_tls_failure_and_nothing_is_sent(
-    egress: Egress, authority: Authority, names: list[str], days: int, words: str
+    egress: Egress, authority: Authority, names: list[str], days: int, fault: str
 ) -> None:
     async with Receiver(answering(), authority.server_context(*names, days=days)) as receiver:
         said = await failure(egress, receiver.url())
         assert (said.reason, said.blame, said.was_sent) == ("tls", "receiver", False)
-        assert words in said.detail
+        assert said.certificate_fault == fault
+        assert "certificate" in said.detail
         assert receiver.calls == []
+
+
+async def test_the_exchange_that_makes_a_connection_tells_when_the_certificate_runs_out(
+    egress: Egress, authority: Authority
+) -> None:
+    days = 20_000
+    async with Receiver(answering(), authority.server_context("127.0.0.1", days=days)) as receiver:
+        first, kept, own = [await answer(egress, receiver.url(), is_repeatable=is_it) for is_it in (True, True, False)]
+    expires = GOOD_MORNING + timedelta(days=days)
+    assert [said.certificate_expires_at for said in (first, kept, own)] == [expires, None, expires]
+    async with Receiver(answering()) as plain:
+        assert (await answer(egress, plain.url())).certificate_expires_at is None
 
 
 async def test_an_unknown_authority_is_a_tls_failure(authority: Authority) -> None:
@@ -414,7 +433,8 @@ async def test_an_unknown_authority_is_a_tls_failure(authority: Authority) -> No
         Egress(Guard(LOOPBACK), "relay/test") as egress,
         Receiver(answering(), authority.server_context("127.0.0.1")) as receiver,
     ):
-        assert (await failure(egress, receiver.url())).reason == "tls"
+        said = await failure(egress, receiver.url())
+        assert (said.reason, said.certificate_fault) == ("tls", "untrusted")
         assert receiver.calls == []
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from relay.clock import Clock
 from relay.egress import AiohttpTransport, Answered, Blocked, Egress, Guard, Outgoing, Unanswered, tls_context
 from relay.egress.guard import DNS_CACHE_SECONDS
-from tests.receivers import Authority, ForwardProxy, Receiver, answering, closed_port
+from relay.egress.transport import ADDRESSES_TRIED_MAX
+from tests.receivers import Authority, ForwardProxy, Receiver, answering, closed_port, silent_port
 
-ALLOWED, TRAP = "127.0.0.1", "127.0.0.2"
+ALLOWED, TRAP, SILENT = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+CONCEALED = "refused"  # what only a lookup could tell is told as if nobody had answered there
 
 
 class Names:
@@ -63,7 +66,7 @@ async def test_a_name_that_turns_private_between_two_requests_is_never_reached(r
     async with egress_with(names, clock) as egress:
         assert await status_of(egress, receiver.url(host="rebinding.example")) == 200
         clock.seconds += DNS_CACHE_SECONDS
-        assert await status_of(egress, receiver.url(host="rebinding.example")) == "blocked"
+        assert await status_of(egress, receiver.url(host="rebinding.example")) == CONCEALED
     assert (receiver.connections, len(names.asked)) == (1, 2)
 
 
@@ -72,7 +75,7 @@ async def test_a_name_that_turns_private_after_it_was_checked_is_never_reached(r
     async with egress_with(names, clock) as egress:
         await egress.guard.resolve("rebinding.example", receiver.port)
         clock.seconds += DNS_CACHE_SECONDS
-        assert await status_of(egress, receiver.url(host="rebinding.example")) == "blocked"
+        assert await status_of(egress, receiver.url(host="rebinding.example")) == CONCEALED
     assert receiver.connections == 0
 
 
@@ -86,7 +89,7 @@ async def test_one_answer_to_the_guard_is_the_one_that_is_dialled(receiver: Rece
 
 async def test_a_name_with_a_private_answer_among_others_is_never_reached(receiver: Receiver) -> None:
     async with egress_with(Names([ALLOWED, TRAP])) as egress:
-        assert await status_of(egress, receiver.url(host="mixed.example")) == "blocked"
+        assert await status_of(egress, receiver.url(host="mixed.example")) == CONCEALED
     assert receiver.connections == 0
 
 
@@ -125,10 +128,21 @@ async def test_host_and_certificate_are_those_of_the_name_while_the_vetted_addre
     assert names.asked == ["receiver.example", "receiver.example.", "other.example"]
 
 
-async def test_the_next_address_is_tried_when_the_first_is_dead(receiver: Receiver) -> None:
-    guard = Guard(["127.0.0.0/8", "::1"], allow_http=True, resolver=Names(["::1", ALLOWED]))
-    async with Egress(guard, "relay/test") as egress:
-        assert await status_of(egress, receiver.url(host="two.example")) == 200
+@pytest.mark.parametrize("dead", [["::1"], [f"127.1.0.{number}" for number in range(1, ADDRESSES_TRIED_MAX)]])
+async def test_every_address_is_tried_until_one_answers(dead: list[str]) -> None:
+    guard = Guard(["127.0.0.0/8", "::1"], allow_http=True, resolver=Names([*dead, ALLOWED]))
+    async with Receiver(answering()) as receiver, Egress(guard, "relay/test") as egress:
+        assert await status_of(egress, receiver.url(host="many.example")) == 200
+
+
+async def test_an_address_that_says_nothing_delays_the_next_one_but_little() -> None:
+    guard = Guard(["127.0.0.0/8"], allow_http=True, resolver=Names([SILENT, ALLOWED]))
+    async with Receiver(answering()) as receiver, Egress(guard, "relay/test") as egress:
+        with silent_port(SILENT, receiver.port):
+            said = await egress.send(Outgoing("POST", receiver.url(host="half.example"), timeout_seconds=5.0))
+    assert isinstance(said, Answered)
+    assert said.timing.connect_ms is not None
+    assert 200 <= said.timing.connect_ms <= 2000
 
 
 @pytest.mark.parametrize(
@@ -149,17 +163,32 @@ async def test_http_is_blocked_where_it_is_not_allowed(receiver: Receiver) -> No
     assert receiver.connections == 0
 
 
+def told(said: Answered | Unanswered) -> tuple[object, ...]:
+    """All that a tenant may learn of a failure; of its timing, which parts there were."""
+    assert isinstance(said, Unanswered)
+    parts = [name for name, value in said.timing.to_json().items() if value is not None]
+    return said.reason, said.detail, said.blame, said.was_sent, parts
+
+
 async def test_what_a_tenant_may_read_does_not_tell_a_refused_address_from_an_unreachable_one() -> None:
     with closed_port() as port:
-        async with egress_with(Names([TRAP], [ALLOWED])) as egress:
-            refused, unreachable, literal = [
+        async with egress_with(Names([TRAP], [ALLOWED, TRAP], [ALLOWED])) as egress:
+            private, mixed, unreachable, literal = [
                 await egress.send(Outgoing("POST", f"http://{host}:{port}/"))
-                for host in ("private.example", "unreachable.example", TRAP)
+                for host in ("private.example", "mixed.example", "unreachable.example", TRAP)
             ]
-    details = {said.detail for said in (refused, unreachable, literal) if isinstance(said, Unanswered)}
-    assert len(details) == 1
-    assert "127" not in details.pop()
-    assert [said.blame for said in (refused, unreachable, literal) if isinstance(said, Unanswered)] == ["receiver"] * 3
+    assert told(private) == told(mixed) == told(unreachable)
+    assert "127" not in str(told(private))
+    assert told(literal)[:2] == ("blocked", told(private)[1])  # as the URL alone says, to everybody
+
+
+async def test_the_log_alone_says_that_an_address_was_refused() -> None:
+    async with egress_with(Names([TRAP])) as egress:
+        with capture_logs() as lines:
+            await egress.send(Outgoing("POST", "http://private.example/hook?token=hush"))
+    assert [(line["event"], line["host"]) for line in lines] == [("target_refused", "private.example")]
+    assert "hush" not in str(lines)
+    assert "public" in lines[0]["reason"]
 
 
 def egress_through(proxy: str, tls_file: str | None = None, resolver: Names | None = None) -> Egress:
@@ -209,8 +238,20 @@ async def test_the_proxys_name_and_password_go_to_the_proxy_alone(tmp_path: Path
 async def test_the_target_is_vetted_before_the_proxy_hears_of_it(receiver: Receiver, host: str) -> None:
     guard = Guard(["192.168.7.7"], allow_http=True, resolver=Names([TRAP]))
     async with ForwardProxy() as proxy, Egress(guard, "relay/test", proxy=proxy.url) as egress:
-        assert await status_of(egress, receiver.url(host=host)) == "blocked"
+        is_evident = bool(guard.check_url(receiver.url(host=host)))
+        assert await status_of(egress, receiver.url(host=host)) == ("blocked" if is_evident else CONCEALED)
         assert proxy.calls == []
+
+
+async def test_a_proxy_does_not_make_a_refused_address_tell_itself_from_an_unreachable_one() -> None:
+    async with (
+        ForwardProxy(refusal=502) as proxy,
+        egress_through(proxy.url, resolver=Names([TRAP], [ALLOWED])) as egress,
+    ):
+        refused, unreachable = [
+            await egress.send(Outgoing("POST", f"https://{host}/")) for host in ("private.example", "gone.example")
+        ]
+    assert told(refused) == told(unreachable)
 
 
 async def test_a_name_that_only_the_proxy_can_look_up_is_the_proxys_to_judge(receiver: Receiver) -> None:
@@ -219,12 +260,14 @@ async def test_a_name_that_only_the_proxy_can_look_up_is_the_proxys_to_judge(rec
         assert await status_of(egress, receiver.url(host="receiver.example")) == 200
 
 
-@pytest.mark.parametrize("refusal", [403, 407, 502])
-async def test_a_proxy_that_refuses_to_connect_is_no_fault_of_the_receiver(refusal: int) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "blame"), [(403, "relay"), (407, "relay"), (502, "network"), (503, "network"), (504, "network")]
+)
+async def test_a_proxy_that_refuses_to_connect_is_told_from_one_that_found_no_way(refusal: int, blame: str) -> None:
     async with ForwardProxy(refusal=refusal) as proxy, egress_through(proxy.url) as egress:
         said = await egress.send(Outgoing("POST", "https://receiver.example/"))
     assert isinstance(said, Unanswered)
-    assert (said.reason, said.blame, said.was_sent) == ("refused", "relay", False)
+    assert (said.reason, said.blame, said.was_sent) == ("refused", blame, False)
 
 
 async def test_a_proxy_that_is_not_there_is_no_fault_of_the_receiver() -> None:

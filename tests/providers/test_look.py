@@ -122,6 +122,16 @@ async def test_a_second_step_that_never_succeeds_fails_nothing(
     assert observation.result.raw == ENDED
 
 
+@pytest.mark.parametrize(("status", "is_partial"), [(404, False), (410, False), (401, True), (500, True), (429, True)])
+async def test_a_second_step_without_files_is_partial_unless_the_provider_has_them_no_more(
+    egress: Egress, catalog: Catalog, status: int, is_partial: bool
+) -> None:
+    observation, _ = await looked(egress, catalog, saying(ENDED), *[saying({}, status)] * 3)
+    assert observation.is_partial is is_partial
+    whole, _ = await looked(egress, catalog, saying(ENDED), saying({"output_url": LINK}))
+    assert not whole.is_partial
+
+
 async def test_a_success_without_a_result_id_has_nothing_to_fetch(egress: Egress, catalog: Catalog) -> None:
     observation, server = await looked(egress, catalog, saying({"status": "SUCCESS", "run_id": None}))
     assert observation.outcome is Outcome.COMPLETED

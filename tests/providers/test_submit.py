@@ -1,6 +1,7 @@
 """Creating a job: an id, a refusal, or doubt, which is never resolved by creating it again."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,12 +10,13 @@ from relay.domain.observation import Outcome
 from relay.egress import Egress, Guard
 from relay.providers.catalog import Catalog
 from relay.providers.definition import Definition
+from relay.providers.look import look
 from relay.providers.request import Target
 from relay.providers.submit import NotSubmitted, Submission, Submitted, Unclear, classify_submit, submit
 from tests.provider_stub import CREDENTIALS
 from tests.providers.made_up import acme
 from tests.providers.swift_clock import SwiftClock
-from tests.receivers import Receiver, answering, closed_port, hanging_up
+from tests.receivers import Receiver, answering, closed_port, hanging_up, in_turn
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SUBMIT = '[submit]\npath = "/jobs"\nid = "body.id"'
@@ -101,6 +103,16 @@ async def test_an_answer_that_got_lost_leaves_doubt(egress: Egress, catalog: Cat
         submission = await submit(egress, target(catalog, server.url("")), {}, SwiftClock())
     assert isinstance(submission, Unclear)
     assert len(server.calls) == 1
+
+
+async def test_a_create_call_has_a_connection_of_its_own_and_is_not_sent_again_when_that_breaks(
+    egress: Egress, catalog: Catalog
+) -> None:
+    async with Receiver(in_turn(answering(200, {}, b"{}"), hanging_up(), answering())) as server:
+        await look(egress, replace(target(catalog, server.url("")), provider_job_id="t1"), SwiftClock())
+        submission = await submit(egress, target(catalog, server.url("")), {}, SwiftClock())
+        assert isinstance(submission, Unclear)
+        assert [call.connection for call in server.calls] == [1, 2]
 
 
 async def test_a_request_that_never_left_created_nothing(egress: Egress, catalog: Catalog) -> None:

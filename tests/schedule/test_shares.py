@@ -22,7 +22,9 @@ async def settled(schedule: Schedule, leases: list[Lease], *shares: Share) -> in
     return len(leases)
 
 
-async def test_after_a_hold_one_is_tried_and_each_success_doubles_what_is(schedule: Schedule, ticks: Ticks) -> None:
+async def test_after_a_hold_one_is_tried_and_each_round_of_successes_doubles_that(
+    schedule: Schedule, ticks: Ticks
+) -> None:
     """D15: the ramp back."""
     leases = await at_once(schedule)
     assert len(leases) == 16
@@ -31,7 +33,7 @@ async def test_after_a_hold_one_is_tried_and_each_success_doubles_what_is(schedu
     assert await lease_all(schedule) == []
     ticks.pass_ms(1000)
     leases = await lease_all(schedule)
-    counts = [len(leases), *[await settled(schedule, leases, Share.DOUBLE) for _ in range(5)]]
+    counts = [len(leases), *[await settled(schedule, leases, *[Share.MORE] * len(leases)) for _ in range(5)]]
     assert counts == [1, 2, 4, 8, 16, 16]
 
 
@@ -39,9 +41,17 @@ async def test_a_new_group_begins_with_its_first_share_and_keeps_what_it_has_ear
     limits = Limits(concurrency=16, first=4)
     leases = await at_once(schedule, limits)
     assert len(leases) == 4
-    assert await settled(schedule, leases, Share.DOUBLE) == 8
+    assert await settled(schedule, leases, *[Share.MORE] * 4) == 8
     await schedule.limit("g", limits, "v2")
     assert await settled(schedule, leases, Share.SAME) == 8
+
+
+async def test_what_was_under_way_when_a_hold_began_earns_nothing(schedule: Schedule, ticks: Ticks) -> None:
+    leases = await at_once(schedule)
+    await schedule.hold("g", 1000, then=1)
+    await schedule.settle([Done(lease, Share.MORE) for lease in leases])
+    ticks.pass_ms(1000)
+    assert len(await lease_all(schedule)) == 1
 
 
 async def test_halves_end_at_two_and_never_raise_a_single_one(schedule: Schedule, ticks: Ticks) -> None:
@@ -56,15 +66,15 @@ async def test_halves_end_at_two_and_never_raise_a_single_one(schedule: Schedule
 
 async def test_outcomes_of_one_batch_count_in_their_order(schedule: Schedule) -> None:
     leases = await at_once(schedule)
-    assert await settled(schedule, leases, Share.HALF, Share.HALF, Share.HALF, Share.DOUBLE, *[Share.SAME] * 12) == 4
+    assert await settled(schedule, leases, Share.HALF, Share.HALF, Share.HALF, Share.MORE, *[Share.SAME] * 12) == 3
 
 
 async def test_new_limits_cap_the_share_and_let_it_grow(schedule: Schedule) -> None:
     leases = await at_once(schedule, Limits(concurrency=8, first=8))
     await schedule.limit("g", Limits(concurrency=3), "v")
-    assert await settled(schedule, leases, *[Share.DOUBLE] * 8) == 3
+    assert await settled(schedule, leases, *[Share.MORE] * 8) == 3
     await schedule.limit("g", Limits(concurrency=32), "v")
-    assert await settled(schedule, leases, Share.DOUBLE) == 16
+    assert await settled(schedule, leases, Share.MORE) == 9
 
 
 async def test_only_who_still_has_its_lease_has_a_say(schedule: Schedule, ticks: Ticks) -> None:
@@ -79,7 +89,7 @@ async def test_only_who_still_has_its_lease_has_a_say(schedule: Schedule, ticks:
 async def test_a_group_without_a_concurrency_has_no_share(schedule: Schedule) -> None:
     leases = await at_once(schedule, Limits())
     assert len(leases) == 1000
-    await schedule.settle([Later(leases.pop(), 0, share=share) for share in (Share.HALF, Share.DOUBLE)])
+    await schedule.settle([Later(leases.pop(), 0, share=share) for share in (Share.HALF, Share.MORE)])
     assert len(await lease_all(schedule)) == 2
 
 

@@ -12,7 +12,7 @@ from relay.domain.ids import Prefix, make_id
 from relay.domain.job import Job, JobStatus
 from relay.domain.key import Key, digest
 from relay.domain.moments import to_ms
-from relay.domain.subscription import Filter, SigningSecret, Subscription, SubscriptionStatus
+from relay.domain.subscription import Filter, SigningKey, SigningSecret, Subscription, SubscriptionStatus
 from relay.store import Announcement, Ending, Record, Registration
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891_000, tzinfo=UTC)
@@ -52,6 +52,12 @@ def credential(**different: Any) -> Credential:
         "updated_at": NOW,
     }
     return Credential(**{**values, **different})
+
+
+def signing_key() -> SigningKey:
+    """To the store the two halves are texts."""
+    number = next(_serial)
+    return SigningKey(f"whsk_private {number}", f"whpk_public {number}", f"kid {number}", NOW, None)
 
 
 def job(**different: Any) -> Job:

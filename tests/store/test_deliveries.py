@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from relay.domain.delivery import Delivery, DeliveryStatus
+from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.store import Parcel, Store
+from relay.store.rows import Summons
 from tests.store.facts import NOW, SECOND, TENANT, announcement, attempt, delivery, event, job, record, subscription
 
 
@@ -141,8 +143,8 @@ async def test_a_body_with_what_a_database_refuses_is_kept_readable(store: Store
 
 
 async def test_what_has_ended_or_waits_can_be_summoned_again(store: Store) -> None:
-    statuses = (DeliveryStatus.SUCCEEDED, DeliveryStatus.EXHAUSTED, DeliveryStatus.PENDING)
-    for status in statuses:
+    statuses = {DeliveryStatus.SUCCEEDED: 0, DeliveryStatus.EXHAUSTED: 0, DeliveryStatus.PENDING: 3}
+    for status, steps in statuses.items():
         before = await decided(store, status=status, attempts_made=3, steps=3, completed_at=NOW)
         summoned = await store.summon_delivery(TENANT, before.id, "manual", NOW + SECOND)
         again = await store.summon_delivery(TENANT, before.id, "manual", NOW + SECOND)
@@ -152,14 +154,16 @@ async def test_what_has_ended_or_waits_can_be_summoned_again(store: Store) -> No
             next_attempt_at=NOW + SECOND,
             next_trigger="manual",
             completed_at=None,
+            steps=steps,
         )
-        assert summoned == again == expected
+        assert (summoned, again) == (Summons(expected, is_new=True), Summons(expected, is_new=False))
 
 
 async def test_what_is_held_cancelled_or_anothers_is_not_summoned(store: Store) -> None:
     for status in (DeliveryStatus.HELD, DeliveryStatus.CANCELLED):
         before = await decided(store, status=status)
-        assert await store.summon_delivery(TENANT, before.id, "manual", NOW + SECOND) == before
+        summoned = await store.summon_delivery(TENANT, before.id, "manual", NOW + SECOND)
+        assert summoned == Summons(before, is_new=False)
     pending = await decided(store)
     assert await store.summon_delivery("another", pending.id, "manual", NOW) is None
     assert await store.find_delivery(TENANT, pending.id) == pending
@@ -186,18 +190,24 @@ async def test_a_redelivery_asked_for_during_a_call_is_still_made(store: Store) 
 
 
 async def test_a_recovery_brings_back_what_was_exhausted_in_the_time_asked_for(store: Store) -> None:
+    await store.add_subscription(subscription(id="sub_1"))
     gone = {"status": DeliveryStatus.EXHAUSTED, "attempts_made": 13, "steps": 12, "completed_at": NOW}
     early = await decided(store, **gone, created_at=NOW - SECOND)
     first, second = [await decided(store, **gone) for _ in range(2)]
     await decided(store, **gone, created_at=NOW + 9 * SECOND)
     await decided(store, status=DeliveryStatus.SUCCEEDED)
-    asked = {"since": NOW, "until": NOW + 9 * SECOND, "now": NOW + 10 * SECOND}
-    assert await store.recover_deliveries("another", "sub_1", **asked, limit=9) == []
-    recovered = await store.recover_deliveries(TENANT, "sub_1", **asked, limit=1)
-    recovered += await store.recover_deliveries(TENANT, "sub_1", **asked, limit=1)
+    recovery = Recovery("rcv_1", TENANT, "sub_1", NOW, NOW + 9 * SECOND, RecoveryStatus.RUNNING, None, 0, NOW, None)
+    await store.add_recovery(recovery)
+    assert await store.running_recoveries(9) == ["rcv_1"]
     now = NOW + 10 * SECOND
+    steps = [await store.advance_recovery("rcv_1", now, 1) for _ in range(4)]
     after: dict[str, Any] = {"status": DeliveryStatus.PENDING, "completed_at": None, "next_attempt_at": now}
     after |= {"steps": 0, "has_quick_retried": False, "next_trigger": "recovery"}
-    assert recovered == [replace(one, **after) for one in (first, second)]
-    assert await store.recover_deliveries(TENANT, "sub_1", **asked, limit=9) == []
+    recovered = [replace(one, **after) for one in (first, second)]
+    assert [one for step in steps for one in step.deliveries] == recovered
+    assert [step.is_over for step in steps] == [False, False, True, True]
+    done = replace(recovery, status=RecoveryStatus.COMPLETED, place=second.id, recovered=2, completed_at=now)
+    assert await store.list_recoveries(TENANT, "sub_1") == [done]
+    assert await store.list_recoveries("another", "sub_1") == []
+    assert await store.running_recoveries(9) == []
     assert await store.find_delivery(TENANT, early.id) == early

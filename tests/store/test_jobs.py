@@ -6,6 +6,8 @@ from typing import Any
 
 from relay.domain.job import JobStatus
 from relay.store import Ending, Registration, Store
+from relay.store.jobs import END
+from relay.store.rows import ending_values
 from tests.store.facts import NOW, SECOND, TENANT, announcement, ended, ending, event, job, registrations, subscription
 
 
@@ -159,6 +161,28 @@ async def test_many_endings_of_the_same_jobs_at_once_give_each_job_one_event(sto
     events = await store.list_events(TENANT, limit=1000)
     assert {one.ending_of for one in events} == {one.id for one in jobs}
     assert len(events) == len(jobs)
+
+
+async def test_of_many_endings_at_once_that_tell_nobody_one_is_kept(store: Store) -> None:
+    jobs = [job() for _ in range(50)]
+    await store.register_jobs(registrations(*jobs))
+    turns = [[Ending(ended(one, polls=turn)) for one in jobs] for turn in range(6)]
+    won = await asyncio.gather(*(store.advance_jobs(turn) for turn in turns))
+    assert sum(len(ids) for ids in won) == len(jobs)
+    kept = await store.load_jobs([one.id for one in jobs])
+    assert all(kept[one.id].polls == turn for turn, ids in enumerate(won) for one in jobs if one.id in ids)
+
+
+async def test_a_callback_waits_for_an_ending_that_is_under_way_and_does_not_join_it(store: Store) -> None:
+    one = job(tracking="t")
+    await store.register_jobs(registrations(one))
+    late = Registration(job(tracking="t"), subscription())
+    async with store._database.writer.begin() as connection:
+        await connection.execute(END, {"of": one.id, **ending_values(ended(one))})
+        registering = asyncio.create_task(store.register_jobs([late]))
+        await asyncio.wait({registering}, timeout=0.2)
+    assert await registering == [(ended(one), False)]
+    assert await store.list_subscriptions(TENANT, include_callbacks=True) == []
 
 
 async def test_a_row_that_cannot_be_written_costs_the_others_nothing(store: Store, logged: list[Any]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import event as events
 from sqlalchemy.engine import make_url
 
 from relay.domain.credential import CredentialStatus
+from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.store import Registration, Store
 from tests.store.facts import (
     NOW,
@@ -22,8 +23,8 @@ from tests.store.facts import (
     subscription,
 )
 
-# Lists that were handed in, or were made just before.
-SMALL = ("VIRTUAL TABLE", "following", "SCAN 2-ROW", "SCAN CONSTANT")
+# Lists that were handed in, or were made just before; and the few recoveries under way.
+SMALL = ("VIRTUAL TABLE", "following", "SCAN 2-ROW", "SCAN CONSTANT", "ix_recoveries_running")
 
 
 class Listener:
@@ -75,7 +76,11 @@ async def work(store: Store) -> None:
     await store.list_attempts(TENANT, delivery.id)
     await store.delivery_counts([one.id])
     await store.summon_delivery(TENANT, delivery.id, "manual", NOW)
-    await store.recover_deliveries(TENANT, listener.id, since=NOW, until=NOW, now=NOW, limit=9)
+    running = RecoveryStatus.RUNNING
+    await store.add_recovery(Recovery("rcv_1", TENANT, listener.id, NOW, NOW, running, None, 0, NOW, None))
+    await store.running_recoveries(9)
+    await store.advance_recovery("rcv_1", NOW, 9)
+    await store.list_recoveries(TENANT, listener.id)
     await store.pending_deliveries("dlv_", 9)
     await store.recent_pending_deliveries(NOW, NOW, 9)
     await store.subscriptions_with_pending()

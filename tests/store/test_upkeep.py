@@ -138,6 +138,16 @@ async def test_what_ended_long_ago_is_forgotten_with_all_that_was_told_of_it(sto
     assert attempts == 1
 
 
+async def test_an_event_that_is_still_to_be_delivered_stays(store: Store) -> None:
+    told = announcement(event(type="webhook.test"), "sub_1")
+    await store.add_announcement(told)
+    assert await store.prune(LATER, 9) == 0
+    done = record(told.deliveries[0], status=DeliveryStatus.EXHAUSTED, next_attempt_at=None, completed_at=NOW)
+    await store.record_attempts([done])
+    assert await store.prune(LATER, 9) == 1
+    assert await store.list_deliveries(TENANT) == []
+
+
 async def test_forgetting_is_done_in_small_batches_until_nothing_is_left(store: Store) -> None:
     jobs = [job() for _ in range(5)]
     await store.register_jobs(registrations(*jobs))

@@ -5,10 +5,10 @@ from pathlib import Path
 from relay.domain.moments import to_ms
 from relay.schedule import Item, Schedule
 from relay.store import migrate
-from relay.web.health import OVERDUE_SECONDS_MAX
 from relay.web.numbers import KEY_PREFIX
 from tests.web.house import House, opened, refused, told
 
+OVERDUE_SECONDS_MAX = 60.0  # unless RELAY_READY_OVERDUE_SECONDS says otherwise
 NOWHERE = "unix:///nowhere/redis.sock"
 WORKER_NUMBERS = """# HELP relay_looks_total Looks at provider jobs, by what they said.
 # TYPE relay_looks_total counter
@@ -50,9 +50,17 @@ async def test_work_that_nobody_does_makes_it_unready_although_everything_answer
     assert told(await house.api.get("/readyz"))["status"] == "ready"
 
 
-async def test_an_overdue_delivery_counts_as_well(house: House) -> None:
+async def test_an_overdue_delivery_counts_as_well_and_is_named(house: House) -> None:
     await put_long_ago(house, "deliver", Item("sub_a", "dlv_a"))
-    told(await house.api.get("/readyz"), 503)
+    view = told(await house.api.get("/readyz"), 503)
+    assert view["checks"]["progress"]["overdue"] == ["deliveries"]
+
+
+async def test_how_long_something_may_be_overdue_is_the_operators_to_say(database_url: str, redis_url: str) -> None:
+    async with opened(database_url, redis_url, RELAY_READY_OVERDUE_SECONDS="3600") as house:
+        await put_long_ago(house, "poll", Item("crd_a", "job_a"))
+        progress = told(await house.api.get("/readyz"))["checks"]["progress"]
+        assert (progress["ok"], progress["overdue"], progress["bound_seconds"]) == (True, [], 3600)
 
 
 async def test_a_redis_that_is_away_is_named_and_nothing_else_of_it(database_url: str) -> None:

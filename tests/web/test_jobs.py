@@ -41,7 +41,7 @@ async def test_a_job_is_created_once_and_then_given_back(house: House) -> None:
     response = await house.api.post("/v1/jobs", json=body)
     job = told(response, 201)
     assert response.headers["location"] == f"/v1/jobs/{job['id']}"
-    assert set(job) == JOB_FIELDS
+    assert set(job) == JOB_FIELDS | {"callback"}
     assert (job["status"], job["credential"], job["polls"]) == ("pending", credential["id"], 0)
     assert job["url"] == f"http://relay.example/v1/jobs/{job['id']}"
     assert job["metadata"] == {"order": 7}
@@ -249,3 +249,25 @@ async def test_many_posts_at_once_of_the_same_job_make_one(house: House) -> None
     responses = await asyncio.gather(*(house.api.post("/v1/jobs", json=body) for _ in range(20)))
     assert sorted(response.status_code for response in responses) == [200] * 19 + [201]
     assert len({response.json()["id"] for response in responses}) == 1
+
+
+async def test_who_asks_for_a_callback_is_told_the_secret_that_signs_it(house: House) -> None:
+    await house.add_credential()
+    callback = {"url": "http://127.0.0.1:9/once"}
+    job = await house.add_job("with-callback", callback=callback)
+    assert job["callback"]["secret"].startswith("whsec_")
+    assert job["callback"]["url"] == callback["url"]
+    shown = told(await house.api.get(f"/v1/subscriptions/{job['callback']['subscription']}"))
+    assert shown["job"] == job["id"]
+    assert (await house.add_job("without"))["callback"] is None
+    batch = told(
+        await house.api.post(
+            "/v1/jobs/batch",
+            json={
+                "jobs": [
+                    {"provider": "camb", "provider_job_id": "one-of-many", "callback": callback},
+                ]
+            },
+        )
+    )
+    assert batch["data"][0]["job"]["callback"]["secret"] != job["callback"]["secret"]

@@ -1,11 +1,11 @@
 """Tests of errors as problems, and of what every answer carries."""
 
 import pytest
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from relay.web.problems import TITLES
 from tests.web.house import House, refused, told
 
 
@@ -50,16 +50,30 @@ async def test_a_sane_request_id_comes_back_and_another_is_replaced(house: House
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
+async def test_a_traces_id_is_in_every_log_line_of_its_request(house: House) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    async def logged(traceparent: str) -> list[object]:
+        with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+            await house.api.get("/healthz", headers={"traceparent": traceparent})
+        return [line.get("trace_id") for line in lines]
+
+    assert await logged(f"00-{trace_id}-00f067aa0ba902b7-01") == [trace_id]
+    assert await logged(f"01-{trace_id}-00f067aa0ba902b7-01-later") == [trace_id]
+    for wrong in (
+        "",
+        trace_id,
+        f"ff-{trace_id}-00f067aa0ba902b7-01",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{trace_id}-{'0' * 16}-01",
+        f"00-{trace_id.upper()}-00f067aa0ba902b7-01",
+    ):
+        assert await logged(wrong) == [None]
+
+
 async def test_no_answer_is_kept_by_a_cache(house: House) -> None:
     for path in ("/v1/jobs", "/healthz", "/nothing"):
         assert (await house.api.get(path)).headers["cache-control"] == "no-store"
-
-
-async def test_the_type_of_every_problem_leads_somewhere(house: House) -> None:
-    for code, title in TITLES.items():
-        response = await house.api.get(f"/problems/{code}")
-        assert response.text == f"{title}.\n"
-    refused(await house.api.get("/problems/nothing"), 404, "not_found")
 
 
 async def test_a_head_is_a_get(house: House) -> None:

@@ -8,11 +8,14 @@ import pytest
 from relay.domain.key import SCOPES
 from relay.web.calls import Operation
 from relay.web.routes import OPERATIONS
+from relay.web.shapes import Page
 from tests.web.house import House, refused, told
 
 WITH_ID = [operation for operation in OPERATIONS if "{id}" in operation.path]
-LISTS = [operation for operation in OPERATIONS if operation.method == "GET" and "{" not in operation.path]
-SHARED = ("/v1/providers", "/v1/event-types")
+LISTS = [one for one in OPERATIONS if one.shows is not None and issubclass(one.shows, Page)]
+SHARED = ("/v1/providers", "/v1/event-types", "/v1/providers/{name}")  # the same for every tenant
+TESTED_ELSEWHERE = ("POST /v1/jobs", "POST /v1/jobs/batch", "GET /v1/stats")  # here below, and in test_stats.py
+MAKING = ("POST /v1/subscriptions", "POST /v1/credentials", "POST /v1/keys")  # they name nothing that is there already
 NOUNS = {
     "jobs": "job",
     "subscriptions": "sub",
@@ -22,6 +25,12 @@ NOUNS = {
     "keys": "key",
 }
 BODIES: Mapping[str, Any] = {"PATCH": {"description": "mine"}}
+
+
+def test_every_operation_is_probed_or_said_why_not() -> None:
+    probed = [*WITH_ID, *LISTS]
+    left = [one for one in OPERATIONS if one not in probed and one.path not in SHARED]
+    assert {f"{one.method} {one.path}" for one in left} == {*TESTED_ELSEWHERE, *MAKING}
 
 
 async def belongings(house: House) -> dict[str, str]:
@@ -85,6 +94,9 @@ async def test_anothers_credential_cannot_be_used(house: House) -> None:
         body["credential"] = f"crd_{'0' * 26}"
         never = refused(await other.post("/v1/jobs", json=body), 422)
         assert theirs["errors"] == never["errors"]
+        body["credential"] = ids["crd"]
+        (item,) = told(await other.post("/v1/jobs/batch", json={"jobs": [body]}))["data"]
+        assert (item["status"], item["problem"]["errors"][0]["code"]) == (422, theirs["errors"][0]["code"])
 
 
 async def test_two_tenants_may_watch_the_same_job_and_take_the_same_names(house: House) -> None:

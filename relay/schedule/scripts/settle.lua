@@ -1,5 +1,5 @@
 -- ARGV[5..]   group, id, fence, delay ('': done), memo ('': it stands, else '=' and the new one),
---             share ('+': twice as many at once, '-': half as many, '': as many as before) of each outcome
+--             share ('+': one more at once, '-': half as many, '': as many as before) of each outcome
 -- Returns how many took effect: a lease that another holds by now is left alone.
 
 local LEAST_AT_ONCE = 2 -- with one, a group whose every answer takes long would never hear that it is better
@@ -13,11 +13,11 @@ local function divide(group, sign)
   local share = shares[group]
   if not share then
     local meta = meta_of(group)
-    share = {before = meta.concurrency, after = meta.concurrency, most = meta.most}
+    share = {before = meta.concurrency, after = meta.concurrency, most = meta.most, is_held = meta.hold > now}
     shares[group] = share
   end
-  if sign == '+' then
-    share.after = math.min(share.after * 2, share.most)
+  if sign == '+' then -- of a group on hold it says how things were before
+    if not share.is_held then share.after = math.min(share.after + 1, share.most) end
   else
     share.after = math.max(math.floor(share.after / 2), math.min(share.after, LEAST_AT_ONCE))
   end

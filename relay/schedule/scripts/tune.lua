@@ -15,10 +15,12 @@ local verbs = {
     call('HDEL', meta, 'hold')
   end,
   limit = function(interval, burst, concurrency, version, first)
+    local before = tonumber(call('HGET', meta, 'interval') or 0)
     call('HSET', meta, 'interval', interval, 'burst', burst, 'concurrency', concurrency, 'version', version)
-    -- What was used under a slower rate would forbid everything for long under a quicker one.
+    -- What was used under a slower rate would forbid everything for long under a quicker one. The same limits again
+    -- forgive nothing: what was reserved is beyond the burst.
     local tat, most = tonumber(call('HGET', meta, 'tat') or 0), now + interval * burst
-    if tat > most then call('HSET', meta, 'tat', most) end
+    if before ~= tonumber(interval) and tat > most then call('HSET', meta, 'tat', most) end
     if first ~= '0' then call('HSETNX', meta, 'allowance', first) end
   end,
   restart_rate = function()

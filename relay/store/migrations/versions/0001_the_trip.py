@@ -172,6 +172,10 @@ def _subscriptions() -> None:
         _text("payload"),
         _number("max_in_flight"),
         _text("secrets"),
+        _text("signing_keys", is_optional=True),
+        _text("public_keys", is_optional=True),
+        sa.Column("wants_handshake", sa.Boolean, nullable=False),
+        _number("requests_per_minute", is_optional=True),
         _text("status"),
         _text("disabled_reason", is_optional=True),
         _text("job_id", is_optional=True),
@@ -186,6 +190,7 @@ def _subscriptions() -> None:
     _index("subscriptions", "tenant", "id")
     _index_only("subscriptions", "job_id", "job_id IS NOT NULL", "job_id")
     _index_only("subscriptions", "listening", "job_id IS NULL AND removed_at IS NULL", "tenant")
+    _index_only("subscriptions", "public_keys", "public_keys IS NOT NULL", "id")
     _index_only("subscriptions", "removed_at", "removed_at IS NOT NULL", "removed_at")
 
 

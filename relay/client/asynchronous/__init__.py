@@ -1,0 +1,70 @@
+"""The client for programs with an event loop, from which docs/generate.py makes the one for those without."""
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from relay.client import calls
+from relay.client.asynchronous.accounts import Credentials, Keys, Providers
+from relay.client.asynchronous.caller import Caller
+from relay.client.asynchronous.jobs import Events, Jobs
+from relay.client.asynchronous.subscriptions import Deliveries, Subscriptions
+from relay.client.calls import Ask
+from relay.client.shapes import EventType, Stats
+from relay.clock import Clock
+
+
+class AsyncClient:
+    """
+    One relay, as the owner of that key sees it; belongs to one event loop. A call is tried up to `tries_max` times on
+    429, 502, 503, 504 and when the connection fails, and `Retry-After` is honoured up to a minute. `timeout_seconds`
+    is for each step of a try (to connect, until the next bytes). Proxies are taken from the environment, as httpx
+    does, unless `trust_env` is False or a `transport` is given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        timeout_seconds: float = calls.TIMEOUT_SECONDS,
+        tries_max: int = calls.TRIES_MAX,
+        trust_env: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        http = httpx.AsyncClient(
+            base_url=url, headers=calls.headers_for(api_key), trust_env=trust_env, transport=transport
+        )
+        caller = Caller(http, timeout_seconds, tries_max, clock or Clock())
+        self._http, self._caller = http, caller
+        self.jobs = Jobs(caller)
+        self.subscriptions = Subscriptions(caller)
+        self.events = Events(caller)
+        self.deliveries = Deliveries(caller)
+        self.credentials = Credentials(caller)
+        self.keys = Keys(caller)
+        self.providers = Providers(caller)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def event_types(self) -> AsyncIterator[EventType]:
+        """All types of events."""
+        return self._caller.items("/v1/event-types")
+
+    async def stats(self) -> Stats:
+        """What there is, counted."""
+        stats: Stats = await self._caller.document(Ask("GET", "/v1/stats"))
+        return stats
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._http.aclose()

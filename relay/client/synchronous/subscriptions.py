@@ -1,0 +1,135 @@
+# Made by docs/generate.py from its twin in asynchronous/.
+"""Who is told of events, and what became of the telling."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from relay.client.synchronous.caller import Caller
+from relay.client.calls import Ask, at, given
+from relay.client.shapes import (
+    CreatedSubscription,
+    Delivery,
+    DeliveryStatus,
+    PayloadForm,
+    Secrets,
+    SignatureForm,
+    Subscription,
+    SubscriptionStatus,
+)
+
+
+class Subscriptions:
+    """`/v1/subscriptions`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def create(
+        self,
+        url: str,
+        *,
+        event_types: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  the API's word
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        payload: PayloadForm | None = None,
+        signatures: Sequence[SignatureForm] | None = None,
+        handshake: bool | None = None,
+        secret: str | None = None,
+        max_in_flight: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> CreatedSubscription:
+        """The subscription with its signing secret."""
+        fields = {
+            "url": url,
+            "event_types": event_types,
+            "filter": filter,
+            "description": description,
+            "metadata": metadata,
+            "headers": headers,
+            "payload": payload,
+            "signatures": signatures,
+            "handshake": handshake,
+            "secret": secret,
+            "max_in_flight": max_in_flight,
+        }
+        made: CreatedSubscription = self._caller.document(
+            Ask("POST", "/v1/subscriptions", body=given(fields), idempotency_key=idempotency_key)
+        )
+        return made
+
+    def list(self, *, status: SubscriptionStatus | None = None) -> Iterator[Subscription]:
+        """All subscriptions, newest first."""
+        return self._caller.items("/v1/subscriptions", {"status": status})
+
+    def get(self, subscription_id: str) -> Subscription:
+        """The subscription."""
+        shown: Subscription = self._caller.document(Ask("GET", at("subscriptions", subscription_id)))
+        return shown
+
+    def change(self, subscription_id: str, changes: Mapping[str, Any]) -> Subscription:
+        """The subscription after the merge patch (RFC 7396): None takes a value back to its default."""
+        changed: Subscription = self._caller.document(
+            Ask("PATCH", at("subscriptions", subscription_id), body=changes)
+        )
+        return changed
+
+    def remove(self, subscription_id: str) -> None:
+        """Ends the subscription."""
+        self._caller.call(Ask("DELETE", at("subscriptions", subscription_id)))
+
+    def secret(self, subscription_id: str) -> Secrets:
+        """The secrets that sign at present."""
+        shown: Secrets = self._caller.document(Ask("GET", at("subscriptions", subscription_id, "secret")))
+        return shown
+
+    def rotate_secret(
+        self, subscription_id: str, *, secret: str | None = None, overlap_seconds: int | None = None
+    ) -> Secrets:
+        """The new secret, and those that sign on beside it for `overlap_seconds` (a day)."""
+        path = at("subscriptions", subscription_id, "secret/rotation")
+        body = given({"secret": secret, "overlap_seconds": overlap_seconds})
+        rotated: Secrets = self._caller.document(Ask("POST", path, body=body))
+        return rotated
+
+    def test(self, subscription_id: str) -> Delivery:
+        """The delivery of a signed `webhook.test`."""
+        sent: Delivery = self._caller.document(Ask("POST", at("subscriptions", subscription_id, "test")))
+        return sent
+
+    def activate(self, subscription_id: str) -> Subscription:
+        """The subscription, active; its held deliveries are released."""
+        shown: Subscription = self._caller.document(
+            Ask("POST", at("subscriptions", subscription_id, "activation"))
+        )
+        return shown
+
+
+class Deliveries:
+    """`/v1/deliveries`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def list(
+        self,
+        *,
+        status: DeliveryStatus | None = None,
+        subscription: str | None = None,
+        event: str | None = None,
+        job: str | None = None,
+    ) -> Iterator[Delivery]:
+        """All deliveries of that kind, newest first."""
+        query = {"status": status, "subscription": subscription, "event": event, "job": job}
+        return self._caller.items("/v1/deliveries", query)
+
+    def get(self, delivery_id: str) -> Delivery:
+        """The delivery with every attempt."""
+        delivery: Delivery = self._caller.document(Ask("GET", at("deliveries", delivery_id)))
+        return delivery
+
+    def redeliver(self, delivery_id: str) -> Delivery:
+        """Has the delivery attempted anew, now; the attempt follows."""
+        delivery: Delivery = self._caller.document(Ask("POST", at("deliveries", delivery_id, "redelivery")))
+        return delivery

@@ -1,0 +1,37 @@
+"""How often somebody may ask, over all processes together; a courtesy that stands aside while Redis is away."""
+
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from relay.domain.errors import Unreachable
+from relay.schedule.connection import Script
+
+KEY_PREFIX = "relay:allowance:"
+
+
+class Verdict(NamedTuple):
+    """Whether this one is allowed, how many more are at once, and the milliseconds until there is room (again)."""
+
+    is_allowed: bool
+    remaining: int
+    wait_ms: int
+
+
+class Allowance:
+    """`per_second` requests of each name, `burst` of them at once."""
+
+    def __init__(self, redis: Redis, per_second: float, burst: int) -> None:
+        self._redis = redis
+        self._interval_ms = 1000 / per_second
+        self.per_second = per_second
+        self.burst = burst
+        self._allow = Script("allow", with_shared=False)
+
+    async def take(self, name: str) -> Verdict:
+        """One request of that name."""
+        try:
+            (told,) = await self._allow.run(self._redis, [(KEY_PREFIX + name, (self._interval_ms, self.burst))])
+        except Unreachable:
+            return Verdict(True, self.burst, 0)
+        return Verdict(bool(told[0]), told[1], told[2])

@@ -1,0 +1,101 @@
+"""The client's shapes are the server's, and each operation of the server has its method in both clients."""
+
+import inspect
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from relay.client import AsyncClient, Client, NotUnderstood, shapes
+from relay.client.asynchronous import accounts, jobs, subscriptions
+from relay.web import schemas
+from relay.web import shapes as served
+from relay.web.routes import OPERATIONS
+
+
+def test_every_shape_has_the_fields_that_the_server_shows() -> None:
+    named = {name: one for name, one in vars(shapes).items() if hasattr(one, "__required_keys__")}
+    models = {"EventType": served.DescribedEventType}
+    assert len(named) > 20
+    for name, shape in named.items():
+        model = models.get(name) or getattr(served, name)
+        assert issubclass(model, BaseModel)
+        assert set(shape.__annotations__) == set(model.model_fields), name
+
+
+def test_what_can_be_asked_for_is_what_the_server_takes() -> None:
+    pairs = [
+        (jobs.Jobs, schemas.NewJob),
+        (subscriptions.Subscriptions, schemas.NewSubscription),
+        (accounts.Credentials, schemas.NewCredential),
+        (accounts.Keys, schemas.NewKey),
+    ]
+    for resource, model in pairs:
+        parameters = set(inspect.signature(resource.create).parameters) - {"self", "idempotency_key"}
+        assert parameters == set(model.model_fields), model
+
+
+class Seen(httpx.AsyncBaseTransport, httpx.BaseTransport):
+    """Answers nothing of use, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: set[tuple[str, str]] = set()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.add((request.method, request.url.path))
+        return httpx.Response(200, json={})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.handle_request(request)
+
+
+def methods(client: AsyncClient | Client) -> Iterator[Any]:
+    """Every method that makes a call, with arguments that will do."""
+    for owner in [client, *(one for name, one in vars(client).items() if not name.startswith("_"))]:
+        for name, method in inspect.getmembers(owner, inspect.ismethod):
+            if not name.startswith("_") and name not in ("close", "aclose"):
+                wanted = [
+                    one
+                    for one in inspect.signature(method).parameters.values()
+                    if one.default is inspect.Parameter.empty
+                ]
+                given = {one.name: "a" if one.annotation is str else {} for one in wanted}
+                yield lambda method=method, given=given: method(**given)
+
+
+def unasked(asked: set[tuple[str, str]]) -> list[str]:
+    """The operations that no call was for."""
+    return [
+        f"{one.method} {one.path}"
+        for one in OPERATIONS
+        if not any(
+            method == one.method and re.fullmatch(re.sub(r"\{\w+\}", "a", one.path), path) for method, path in asked
+        )
+    ]
+
+
+async def test_every_operation_has_an_asynchronous_method() -> None:
+    seen = Seen()
+    async with AsyncClient("http://relay.example", "k", transport=seen) as client:
+        for call in methods(client):
+            try:
+                made = call()
+                await (anext(made) if isinstance(made, AsyncIterator) else made)
+            except (NotUnderstood, KeyError):
+                pass  # it has asked, which is all that counts here
+    assert unasked(seen.asked) == []
+
+
+def test_every_operation_has_a_synchronous_method() -> None:
+    seen = Seen()
+    with Client("http://relay.example", "k", transport=seen) as client:
+        for call in methods(client):
+            try:
+                made = call()
+                if isinstance(made, Iterator):
+                    next(made)
+            except (NotUnderstood, KeyError):
+                pass  # it has asked, which is all that counts here
+    assert unasked(seen.asked) == []
