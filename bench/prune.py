@@ -1,7 +1,7 @@
 """Says whether forgetting what is old holds up the trip: what one job's writes take alone, and beside it."""
 
 # Old jobs, each with its event, delivery and attempt, are forgotten in batches by one store, beside jobs that are
-# registered, ended and delivered one after another through another. What relay/sweep.py does is one of the ways:
+# registered, ended and delivered one after another through another:
 #
 #     python -m bench prune > bench/results/prune.txt
 
@@ -15,11 +15,13 @@ from datetime import timedelta
 from bench.store import databases
 from relay.domain.delivery import DeliveryStatus
 from relay.store import Cipher, Store, open_store
+from relay.sweep import PRUNE_PAUSE_SECONDS, PRUNE_ROWS
 from tests.store.facts import NOW, ending, job, record, registrations, subscription
 
 OLD_JOBS = 10_000
 BATCH = 500
-WAYS = ((500, 0.0), (500, 0.1), (100, 0.0), (100, 0.02), (100, 0.05))  # rows in one transaction, seconds until the next
+# Rows in one transaction, and seconds until the next; the first is the sweep's own way.
+WAYS = ((PRUNE_ROWS, PRUNE_PAUSE_SECONDS), (500, 0.0), (100, 0.0), (100, 0.05))
 ALONE_SECONDS = 10.0
 OLD = timedelta(days=40)
 BEFORE = NOW - timedelta(days=30)

@@ -63,7 +63,11 @@ class Announcer:
         event = self._event(
             subscription.tenant,
             "webhook.test",
-            {"subscription": subscription.id, "message": "A test event: nothing happened, and the signature is real."},
+            {
+                "subscription": subscription.id,
+                "message": "A test event: nothing happened, and the signature is real.",
+                "probe": None,
+            },
             None,
         )
         return self._announcement(event, [subscription], None, "test")

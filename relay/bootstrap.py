@@ -37,6 +37,7 @@ from relay.submit import Submit
 from relay.sweep import Sweep
 from relay.tokens import Tokens
 from relay.webhooks.handshake import Handshake
+from relay.webhooks.probe import Probe
 from relay.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
@@ -71,6 +72,8 @@ class Relay:
     sweep: Sweep
     results: Results
     handshake: Handshake
+    probe: Probe
+    turns: Turns
     news: News
     noticeboard: Noticeboard
 
@@ -91,9 +94,12 @@ async def open_relay(settings: Settings, clock: Clock | None = None) -> AsyncIte
     polls = Schedule(redis, "poll", clock, default_limits=POLL_LIMITS)
     deliveries = Schedule(redis, "deliver", clock, default_limits=DELIVERY_LIMITS, has_deadlines=True)
     news = News(redis, clock)
+    relay = _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries, news)
     try:
-        yield _build(settings, clock, catalog, store, redis, guard, egress, polls, deliveries, news)
+        yield relay
     finally:
+        await relay.submit.close(settings.relay_shutdown_seconds)
+        await relay.results.close()
         await news.close()
         await polls.close()
         await deliveries.close()
@@ -155,6 +161,8 @@ def _build(
         sweep=Sweep(store, polls, deliveries, epoch, announcer, catalog, clock, settings.relay_retention_days),
         results=Results(store, catalog, errands, turns, clock),
         handshake=Handshake(egress, settings.public_url, settings.relay_delivery_timeout_seconds),
+        probe=Probe(egress, clock, settings.public_url, settings.relay_delivery_timeout_seconds),
+        turns=turns,
         news=news,
         noticeboard=noticeboard,
     )

@@ -12,7 +12,7 @@ from relay.desk import Desk, Sight
 from relay.domain.job import Again, Ended, Job, JobStatus, Memo, step
 from relay.domain.moments import to_ms
 from relay.domain.observation import Observation, Outcome
-from relay.store import Store
+from relay.store import Duration, Store
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Ledger:
         return won
 
     async def _note(self, won: Sequence[tuple[Found, Job]]) -> None:
-        durations = []
+        durations: list[Duration] = []
         for found, job in won:
             metrics.ENDINGS.labels(job.provider, str(job.status)).inc()
             log.info("job_ended", job=job.id, provider=job.provider, status=str(job.status), polls=job.polls)
@@ -89,7 +89,7 @@ class Ledger:
             metrics.DETECTION_DELAY.labels(job.provider).observe(max(0.0, delay_seconds))
             if found.observation.outcome is Outcome.COMPLETED and memo.polls:
                 seconds = (ended_ms - to_ms(job.created_at)) / 1000
-                durations.append((job.provider, found.sight.kind, seconds, job.completed_at))
+                durations.append(Duration(job.provider, found.sight.kind, seconds, job.completed_at, job.polls))
         if durations:
             await self._store.note_durations(durations)
 

@@ -1,6 +1,7 @@
 """Log lines that a machine can read in production and a person at a terminal, with no secret in them."""
 
 import logging
+import re
 import sys
 from typing import TextIO
 
@@ -8,12 +9,23 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 SECRET_NAMES = ("secret", "secrets", "token", "password", "authorization", "api_key", "key", "headers", "body")
+# Signing secrets, private keys, API keys and signatures tell themselves, wherever they stand, also in a traceback.
+SECRET_VALUES = re.compile(r"\b((?:whsec_|whsk_|rl_|Bearer )[A-Za-z0-9+/=_.~-]{2})[A-Za-z0-9+/=_.~-]{6,}")
+# These tell the parameters of statements, or of arq's cron every tick, when they are asked for everything.
+TALKATIVE = ("aiosqlite", "sqlalchemy.engine", "uvicorn.access", "alembic.runtime.plugins", "arq.worker")
 HIDDEN = "[hidden]"
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replaces the value of whatever is named like a secret, at any depth of mappings."""
     return {name: HIDDEN if _is_secret(name) else _redacted(value) for name, value in event.items()}
+
+
+def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Cuts what looks like a secret of ours to its first characters, in every text of the line."""
+    return {
+        name: SECRET_VALUES.sub(r"\1…", value) if isinstance(value, str) else value for name, value in event.items()
+    }
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
@@ -29,9 +41,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     is_terminal = stream.isatty()
     # Plain: a traceback with local variables would show secrets.
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    last: list[Processor] = (
-        [console] if is_terminal else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+    shown = console if is_terminal else structlog.processors.JSONRenderer()
+    last: list[Processor] = [structlog.processors.format_exc_info, scrub, shown]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -48,8 +59,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # arq tells of every tick of its cron.
-    for noisy in ("uvicorn.access", "alembic.runtime.plugins", "arq.worker"):
+    for noisy in TALKATIVE:
         logging.getLogger(noisy).setLevel("WARNING")
     for own in ("uvicorn", "uvicorn.error"):
         logging.getLogger(own).handlers[:] = []

@@ -14,7 +14,7 @@ from relay.schedule import Schedule
 from relay.standing import Standing
 
 LAST_LOOK = 1_000_000
-ABSENT_SECONDS = 60.0  # a job whose definition is away is asked about again then
+ABSENT_SECONDS = 60.0  # a job whose definition is away, or whose secrets no key opens, is asked about again then
 UNPAID_SECONDS = 5.0  # and so one whose result could not be fetched within the budget
 
 
@@ -37,7 +37,7 @@ class Looks:
 
     async def at(self, sight: Sight) -> Look:
         """The look that a lease has paid for, and the second step of a completed job."""
-        if sight.target is None:
+        if sight.target is None or not sight.credential.secrets:
             return Look(None, ABSENT_SECONDS)
         wait_seconds = self._standing.wait_seconds(sight)
         if wait_seconds > 0:

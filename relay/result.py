@@ -88,6 +88,13 @@ class Results:
             return _located(job, place)
         return fetched
 
+    async def close(self) -> None:
+        """Ends what nobody waits for any more."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
     async def _fetched_once(self, job: Job) -> Job | NotLocated:
         flight = self._flights.get(job.id)
         if flight is None:

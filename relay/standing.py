@@ -27,7 +27,7 @@ from relay.domain.moments import rfc3339, seconds_after, to_ms
 from relay.domain.observation import Observation, Outcome
 from relay.providers.definition import Definition
 from relay.schedule import Limits, Noticeboard, Schedule
-from relay.store import BusyCredential, Store
+from relay.store import Announcement, BusyCredential, Store
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,8 @@ class Standing:
 
     def wait_seconds(self, sight: Sight) -> float:
         """Seconds until its provider may be asked about the job; 0: now, which then counts as the breaker's trial."""
+        if sight.credential.is_paused:
+            return 0.0  # its one probe in ten minutes is not to be wasted on waiting
         return self.hold_seconds(sight.credential) or self._breakers.wait_seconds(sight.host)
 
     def breaker_wait(self, host: str) -> float:
@@ -164,16 +166,18 @@ class Standing:
         if verdict.status is CredentialStatus.THROTTLED:
             if credential.status is CredentialStatus.ACTIVE:
                 until = seconds_after(self._clock.now(), verdict.hold_seconds)
-                await self._mark(credential, verdict, until, announces=False)
+                await self._mark(credential, verdict, until)
             return
         if credential.status is verdict.status:
             return
-        if await self._mark(credential, verdict, None, announces=True):
+        told = await self._announcement(credential, verdict)
+        if await self._mark(credential, verdict, None, told):
             log.warning(
                 "credential_paused", credential=credential.id, status=str(verdict.status), reason=verdict.reason
             )
             await self._schedule.limit(credential.id, PROBING, self._clock.new_id("req"))
             await self._schedule.hold(credential.id, round(PROBE_SECONDS * 1000))
+            await self._announcer.put([told])
 
     async def _clear(self, sight: Sight) -> None:
         credential = sight.credential
@@ -185,23 +189,24 @@ class Standing:
             return
         verdict = Verdict(CredentialStatus.ACTIVE, "")
         if not credential.is_paused:
-            await self._mark(credential, verdict, None, announces=False)
+            await self._mark(credential, verdict, None)
             return
-        if await self._mark(credential, verdict, None, announces=True):
+        told = await self._announcement(credential, verdict)
+        if await self._mark(credential, verdict, None, told):
             log.info("credential_resumed", credential=credential.id)
+            await self._announcer.put([told])
         restored = replace(credential, status=CredentialStatus.ACTIVE)
         await self._schedule.limit(credential.id, budget(restored, sight.definition), self._clock.new_id("req"))
         await self._schedule.release(credential.id)
 
+    async def _announcement(self, credential: Credential, verdict: Verdict) -> Announcement:
+        event_type = "credential.resumed" if verdict.status is CredentialStatus.ACTIVE else "credential.paused"
+        data = credential_data(credential, verdict.status, verdict.reason, self._clock.now())
+        return await self._announcer.operational(credential.tenant, event_type, data)
+
     async def _mark(
-        self, credential: Credential, verdict: Verdict, throttled_until: datetime | None, *, announces: bool
+        self, credential: Credential, verdict: Verdict, throttled_until: datetime | None, *entries: Announcement
     ) -> bool:
-        entries = []
-        if announces:
-            is_resumed = verdict.status is CredentialStatus.ACTIVE
-            event_type = "credential.resumed" if is_resumed else "credential.paused"
-            data = credential_data(credential, verdict.status, verdict.reason, self._clock.now())
-            entries.append(await self._announcer.operational(credential.tenant, event_type, data))
         took = await self._store.mark_credential(
             credential.id,
             verdict.status,
@@ -212,8 +217,6 @@ class Standing:
             entries=entries,
         )
         self._desk.forget_credential(credential.id)
-        if took:
-            await self._announcer.put(entries)
         return took
 
     async def _notice(self, sight: Sight, observation: Observation) -> None:
@@ -223,8 +226,7 @@ class Standing:
         try:
             if not await self._noticeboard.is_first(f"notice:{credential.id}:{status}", NOTICE_SECONDS):
                 return
-            data = credential_data(credential, status, observation.detail, self._clock.now())
-            entry = await self._announcer.operational(credential.tenant, "credential.paused", data)
+            entry = await self._announcement(credential, Verdict(status, observation.detail))
             await self._store.add_announcement(entry)
         except Unreachable as error:
             log.warning("notice_not_written", credential=credential.id, reason=str(error))

@@ -110,6 +110,14 @@ class Submit:
             return None
         return (await self._standing_as(job)).job
 
+    async def close(self, within_seconds: float) -> None:
+        """Lets calls that are under way come to their end, whether anybody waits for them or not."""
+        if self._underway:
+            _, late = await asyncio.wait(self._underway, timeout=within_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
     async def _is_underway(self, job: Job) -> bool:
         if job.status is not JobStatus.SUBMITTING:
             return False

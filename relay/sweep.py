@@ -28,6 +28,7 @@ OVERDUE_GRACE_SECONDS = 30.0  # the poll takes its last look first; this is for 
 PRUNE_EVERY_SECONDS = 60.0
 PRUNE_ROWS = 500
 PRUNE_BATCHES = 20
+PRUNE_PAUSE_SECONDS = 0.1  # between batches: back to back they keep SQLite's one writer from the trip (bench/prune.py)
 RECOVERIES_PER_TICK = 20
 RECOVERY_ROWS = 500
 RECOVERY_BATCHES = 10
@@ -198,6 +199,7 @@ class Sweep:
             metrics.PRUNED.inc(removed)
             if removed < PRUNE_ROWS:
                 return
+            await self._clock.sleep(PRUNE_PAUSE_SECONDS)
 
     def _is_time(self, what: str, every_seconds: float) -> bool:
         now = self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis as plain_redis
@@ -9,7 +10,7 @@ from redis.asyncio import Redis
 
 from relay.embedded import EmbeddedRedis
 from relay.schedule import connect
-from tests.databases import cipher, database_url, migrated_file, postgres_schema, store
+from tests.databases import DATABASES, cipher, database_url, migrated_file, postgres_schema, store
 
 __all__ = ["cipher", "database_url", "migrated_file", "postgres_schema", "store"]  # fixtures, known to all tests
 
@@ -39,3 +40,22 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(redis_url)
     yield client
     await client.aclose()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    With real servers at hand a test that needs both kinds runs twice, on the embedded pair and on the real one; the
+    crossed pairs would only take time.
+    """
+    crossed = [item for item in items if _is_crossed(getattr(item, "callspec", None))]
+    if crossed:
+        config.hook.pytest_deselected(items=crossed)
+        gone = set(crossed)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _is_crossed(callspec: Any) -> bool:
+    told = callspec.params if callspec else {}
+    if len(REDIS_SERVERS) < 2 or len(DATABASES) < 2 or not {"redis_url", "database_url"} <= set(told):
+        return False
+    return (told["redis_url"] == "external") != (told["database_url"] == "postgresql")

@@ -310,6 +310,10 @@ class ForwardProxy:
             path = "/" + call.target.split("/", 3)[3]
             lines = "".join(f"{name}: {value}\r\n" for name, value in call.headers if not name.startswith("proxy-"))
             there_writer.write(f"{call.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + call.body)
+            there_writer.write_eof()  # one exchange a connection: the next one's target must be rewritten, too
+            await _copy(there_reader, writer)
+            there_writer.close()
+            return
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_copy(reader, there_writer))

@@ -25,10 +25,14 @@ def swift(folder: Path, *names: str, interval_seconds: float = SWIFT_SECONDS) ->
 
 
 class ShiftedClock(Clock):
-    """The real one, except that its present can be moved; durations and sleeps are those of the real one."""
+    """The real one, except that its present can be moved and its dice loaded; it waits as the real one does."""
 
     def __init__(self) -> None:
         self.shift_seconds = 0.0
+        self.loaded: float | None = None
+
+    def dice(self) -> float:
+        return super().dice() if self.loaded is None else self.loaded
 
     def now(self) -> datetime:
         return seconds_after(super().now(), self.shift_seconds)

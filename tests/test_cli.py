@@ -23,7 +23,7 @@ from tests.providers.made_up import ACME, ACME_SAMPLES, written
 from tests.receivers import Receiver, answering, hanging
 from tests.trips import SECRET, until, verified
 
-COMMANDS = ("dev", "web", "worker", "migrate", "keys", "providers", "listen", "trigger", "verify", "doctor")
+COMMANDS = ("dev", "web", "worker", "migrate", "keys", "providers", "listen", "trigger", "verify", "export", "doctor")
 HELP_SECONDS_MAX = 10.0
 IDLE_VARIABLES = ("DATABASE_URL", "REDIS_URL", "PORT", "LOG_LEVEL", "WEB_CONCURRENCY")
 

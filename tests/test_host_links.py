@@ -94,7 +94,7 @@ async def test_two_web_processes_ask_the_provider_once_for_many_who_follow_a_lin
         providers.on_look = slow(0.5, answering(200, {}, body))
         urls = [f"{base}/v1/jobs/{job_id}/result" for base in (host.url, other_url)] * 20
         answers = await asyncio.gather(*(crowd.get(url) for url in urls))
-        assert {answer.status_code for answer in answers} == {302}
+        assert {answer.status_code for answer in answers} == {302}, {answer.text for answer in answers}
         assert {answer.headers["location"] for answer in answers} == {"https://files.example/b"}
         assert len(providers.looks) == looks + 1
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from structlog.testing import capture_logs
 from relay import metrics
 from relay.bootstrap import Relay
 from relay.desk import Sight
-from relay.domain.credential import PROBE_SECONDS, UNRESOLVED_SECONDS, Credential, CredentialStatus
+from relay.domain.credential import (
+    PROBE_SECONDS,
+    THROTTLE_SECONDS_FIRST,
+    UNRESOLVED_SECONDS,
+    Credential,
+    CredentialStatus,
+)
 from relay.domain.job import Memo
 from relay.domain.observation import Observation, Outcome
 from relay.providers.request import target_for
@@ -234,12 +241,16 @@ async def test_a_hold_shows_and_passes_by_itself(house: House) -> None:
 
 
 async def test_throttling_without_a_time_is_backed_off_from_and_never_fails_a_job(house: House) -> None:
+    assert isinstance(house.relay.clock, ShiftedClock)
+    house.relay.clock.loaded = 0.06
     speaker = Speaker(lambda _, number: (429, {}) if number < 4 else DONE)
     credential = await house.credential(speaker, max_concurrency=1)
     await house.watch(credential, 3)
     async with working(house.relay):
         await house.all_are("completed", 3, 60)
     assert await house.jobs() == {"completed": 3}
+    gaps = [late - early for early, late in pairwise(speaker.moments[:5])]
+    assert all(gap >= 0.06 * THROTTLE_SECONDS_FIRST * 2**place for place, gap in enumerate(gaps))
 
 
 async def test_a_host_that_only_fails_is_left_in_peace_and_another_one_is_not(house: House) -> None:
@@ -302,6 +313,7 @@ async def test_a_refusal_pauses_the_credential_and_one_probe_finds_out_that_it_i
         paused = verified(inbox.calls[0])
         assert (paused["type"], paused["data"]["status"]) == ("credential.paused", status)
         assert await house.status_of(credential) is status
+        await until(lambda: are_all_back(house, credential, 10))
         asked = len(speaker.asked)
         dues = [due for due in await house.relay.polls.due_in_ms(credential.id, jobs) if due is not None]
         assert min(dues) >= (PROBE_SECONDS - 10) * 1000
@@ -317,6 +329,11 @@ async def test_a_refusal_pauses_the_credential_and_one_probe_finds_out_that_it_i
     assert await house.status_of(credential) is CredentialStatus.ACTIVE
 
 
+async def are_all_back(house: House, credential: Credential, count: int) -> bool:
+    """Whether so many looks of the credential wait, and none is under way."""
+    return len(await house.relay.polls.waiting(credential.id, 1000)) == count
+
+
 async def test_jobs_that_fail_for_want_of_payment_tell_their_owner_once(house: House) -> None:
     speaker = Speaker(lambda *_: (200, {"status": "PAYMENT_REQUIRED", "run_id": None}))
     credential = await house.credential(speaker, CAMB)
@@ -330,13 +347,13 @@ async def test_jobs_that_fail_for_want_of_payment_tell_their_owner_once(house: H
 
 
 async def test_an_unknown_job_has_a_grace_and_three_answers(house: House) -> None:
-    late = Speaker(lambda _, number: (404, {"code": "no_such_task"}) if number < 4 else DONE)
+    late = Speaker(lambda _, number: (404, {"code": "no_such_task"}) if number < 3 else DONE)
     gone = Speaker(lambda *_: (404, {"code": "no_such_task", "message": "never heard of it"}))
     for speaker in (late, gone):
         await house.watch(await house.credential(speaker))
     async with working(house.relay):
         await house.all_are("completed", 1)
-        await until(lambda: len(gone.asked) >= 5)
+        await until(lambda: len(gone.asked) >= 3)
         assert await house.jobs() == {"completed": 1, "pending": 1}
         shift(house, 61)
         await house.all_are("failed", 1)
@@ -353,7 +370,7 @@ async def test_a_name_that_has_had_no_address_for_hours_pauses_the_credential_an
     sight = await a_sight(house, job_id)
     nameless = Observation(Outcome.TRANSIENT, detail="no address", is_unresolved=True)
     standing = house.relay.poll._standing
-    for _ in range(9):
+    for _ in range(8):
         await standing.learn([(sight, nameless)])
         assert await house.status_of(credential) is CredentialStatus.ACTIVE
         shift(house, UNRESOLVED_SECONDS / 8)
@@ -361,7 +378,7 @@ async def test_a_name_that_has_had_no_address_for_hours_pauses_the_credential_an
     assert await house.status_of(credential) is CredentialStatus.UNREACHABLE
     async with working(house.relay):
         await inbox.heard(1)
-        assert verified(inbox.calls[0])["data"]["status"] == "unreachable"
+        assert json.loads(inbox.calls[0].body)["data"]["status"] == "unreachable"  # signed in two hours
         assert await house.jobs() == {"pending": 1}
         assert not speaker.asked
         await house.relay.polls.release(credential.id)  # ten minutes later the name is there again

@@ -21,6 +21,7 @@ RETRY_AFTER_SECONDS_MAX = 60.0  # a longer wait is for the program to decide: it
 WAIT_SECONDS_MAX = 30  # the longest `?wait=` of the API
 LOOK_SECONDS_MIN = 1.0  # between long polls of a relay, or of a proxy before it, that does not hold answers back
 PAGE_LIMIT = 100
+LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20)  # each long poll keeps one for its while
 KEY_BYTES = 16
 
 WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
@@ -37,7 +38,10 @@ REASONS: tuple[tuple[type[httpx.TransportError], str], ...] = (  # first match w
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One call; values of None are left out of the query. `wait_seconds` is how long the relay may hold it back."""
+    """
+    One call; values of None are left out of the query. `wait_seconds` is how long the relay may hold it back. With
+    `is_removal` nothing is left of what the path names, so that another try finds nothing.
+    """
 
     method: str
     path: str
@@ -45,6 +49,7 @@ class Ask:
     body: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     wait_seconds: float = 0.0
+    is_removal: bool = False
 
 
 def at(collection: str, item_id: str, part: str = "") -> str:
@@ -107,9 +112,11 @@ def reason_of(error: httpx.TransportError) -> str:
     return next(reason for kind, reason in REASONS if isinstance(error, kind))
 
 
-def check(response: httpx.Response, tries: int, clock: Clock) -> None:
+def check(ask: Ask, response: httpx.Response, tries: int, clock: Clock) -> None:
     """Raises the ProblemError of an answer that is one."""
-    if response.status_code < 400 or (response.request.method == "DELETE" and _is_gone(response, tries)):
+    # An earlier try, whose answer was lost, may well be what has removed it.
+    is_removed = ask.is_removal and response.status_code == 404 and tries > 1
+    if response.status_code < 400 or is_removed:
         return
     told = _problem(response)
     errors = told.get("errors")
@@ -144,11 +151,6 @@ def page_of(document: Any) -> Any:
 def long_poll_seconds(seconds_left: float) -> int:
     """What to ask for in `?wait=`, so as to be back in time; 0: nothing."""
     return max(0, min(WAIT_SECONDS_MAX, int(seconds_left)))
-
-
-def _is_gone(response: httpx.Response, tries: int) -> bool:
-    """True when an earlier try, whose answer was lost, may well be what has deleted it."""
-    return response.status_code == 404 and tries > 1
 
 
 def _retry_after(response: httpx.Response, clock: Clock) -> float | None:

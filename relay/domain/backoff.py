@@ -6,6 +6,8 @@ from datetime import datetime
 SCHEDULE_JITTER = 0.2  # ±20 %: receivers that failed together do not come back together
 ATTEMPTS_BEFORE_EXPIRY = 8
 EXPIRY_MARGIN = 0.95  # the last attempt before expiry leaves the receiver some time with a living link
+LAST_CALL_SPREAD = 0.05  # of the life that is left: what dies together is not sent together
+LAST_CALL_SECONDS_MIN = 30.0  # a life shorter than that has had its last call
 COMPRESSED_GAP_SECONDS_MIN = 0.1  # a link that is all but dead is no reason to send the eight at once
 QUICK_RETRY_SECONDS = 1.0  # a serverless receiver that was cold is warm by then
 RETRY_AFTER_SECONDS_MAX = 3600.0
@@ -51,3 +53,14 @@ def attempt_gap(
         factor = compression(schedule[step : ATTEMPTS_BEFORE_EXPIRY - 1], life_seconds * EXPIRY_MARGIN)
         gap = max(gap * factor, min(gap, COMPRESSED_GAP_SECONDS_MIN))
     return jittered(gap, jitter)
+
+
+def last_call(gap_seconds: float, expires_at: datetime | None, now: datetime, jitter: float) -> float | None:
+    """
+    Seconds until one more attempt just before the result's links die, where the next one would come after that.
+
+    It is an extra: whoever makes it uses no slot of the schedule. None where there is no call for it.
+    """
+    life_seconds = (expires_at - now).total_seconds() if expires_at is not None else 0.0
+    call_seconds = life_seconds * (EXPIRY_MARGIN - LAST_CALL_SPREAD * jitter)
+    return call_seconds if life_seconds >= LAST_CALL_SECONDS_MIN and call_seconds < gap_seconds else None

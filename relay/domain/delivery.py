@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from relay.domain.backoff import QUICK_RETRY_SECONDS, RETRY_AFTER_SECONDS_MAX, attempt_gap, jittered
+from relay.domain.backoff import QUICK_RETRY_SECONDS, RETRY_AFTER_SECONDS_MAX, attempt_gap, jittered, last_call
 from relay.domain.moments import rfc3339, seconds_after
 from relay.domain.subscription import Subscription, SubscriptionStatus
 
@@ -212,8 +212,10 @@ def _retried(made: Delivery, answer: Answer, now: datetime, schedule: Sequence[f
     gap = attempt_gap(schedule, made.steps, made.expires_at, now, jitter)
     if gap is None:
         return Next(_closed(made, DeliveryStatus.EXHAUSTED, now), None, holds)
-    delay = max(asked, gap)
-    return Next(_due(replace(made, steps=made.steps + 1), now, delay), delay, holds)
+    extra = last_call(gap, made.expires_at, now, jitter)
+    delay = max(asked, gap if extra is None else extra)
+    steps = made.steps + (extra is None)
+    return Next(_due(replace(made, steps=steps), now, delay), delay, holds)
 
 
 def _steps_before(delivery: Delivery) -> int:

@@ -41,6 +41,18 @@ def _learned_gap(age_seconds: float, quantiles: Sequence[float]) -> float:
     return duration_at(target, quantiles) - age_seconds
 
 
+def learned_view(durations: Sequence[float], looks_mean: float, kind: str) -> dict[str, object]:
+    """What was learned of one kind of job, as the API shows it; `durations` in seconds, ascending, not empty."""
+    return {
+        "kind": kind or None,
+        "samples": len(durations),
+        "median_seconds": round(duration_at(0.5, durations), 3),
+        "p95_seconds": round(duration_at(0.95, durations), 3),
+        "looks_per_job": round(looks_mean, 2),
+        "is_used": len(durations) >= ENDINGS_NEEDED,
+    }
+
+
 def share_ended(seconds: float, quantiles: Sequence[float]) -> float:
     """F(seconds) by linear interpolation between the quantiles."""
     last = len(quantiles) - 1

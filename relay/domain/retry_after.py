@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from relay.domain.backoff import RETRY_AFTER_SECONDS_MAX
 
+PROVIDER_SECONDS_MAX = 86_400.0  # a provider may close its door for the rest of the day; nobody's link dies of that
 EPOCH_SECONDS_MIN = 1_000_000_000  # a reset beyond this is a moment, below it a number of seconds from now
 EPOCH_MILLISECONDS_MIN = 1_000_000_000_000
 
@@ -17,9 +18,15 @@ REMAINING_HEADERS = ("x-ratelimit-remaining", "ratelimit-remaining")
 NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?)\s*")
 
 
-def retry_after_seconds(headers: Iterable[tuple[str, str]], now: datetime, *, is_refused: bool = True) -> float | None:
+def retry_after_seconds(
+    headers: Iterable[tuple[str, str]],
+    now: datetime,
+    *,
+    is_refused: bool = True,
+    max_seconds: float = RETRY_AFTER_SECONDS_MAX,
+) -> float | None:
     """
-    Seconds from `now`, within 0 and an hour, or None when nothing legible was said.
+    Seconds from `now`, within 0 and `max_seconds`, or None when nothing legible was said.
 
     Milliseconds are preferred to `Retry-After` (a number, possibly with a fraction, or a date: RFC 9110 10.2.3),
     and that to the end of the peer's rate window. The window is believed only when `is_refused` (429, 503) and
@@ -33,7 +40,7 @@ def retry_after_seconds(headers: Iterable[tuple[str, str]], now: datetime, *, is
         seconds = _from_retry_after(said.get("retry-after"), now)
     if seconds is None and is_refused:
         seconds = _from_reset(said, now)
-    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
+    return None if seconds is None else min(max(seconds, 0.0), max_seconds)
 
 
 def _from_milliseconds(said: dict[str, str]) -> float | None:

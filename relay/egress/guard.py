@@ -155,7 +155,13 @@ class Guard:
             async with asyncio.timeout(self._dns_timeout_seconds):
                 return await asyncio.shield(task)
         except TimeoutError:
-            raise NameNotResolved(f"no answer within {self._dns_timeout_seconds:g} s") from None
+            # The lookup goes on, and its answer will take this one's place; until then nobody else waits for it.
+            late = _Answer(
+                self._clock.monotonic() + DNS_CACHE_SECONDS, (), f"no answer within {self._dns_timeout_seconds:g} s"
+            )
+            if not task.done():
+                self._remember(host, late)
+            return late
 
     async def _look_up(self, host: str, port: int) -> _Answer:
         async with self._lookups:
@@ -166,11 +172,14 @@ class Guard:
                 answer = self._failure(str(error), is_unknown)
             else:
                 answer = self._success(found) if found else self._failure("no address", is_unknown=True)
+        self._remember(host, answer)
+        return answer
+
+    def _remember(self, host: str, answer: _Answer) -> None:
         self._known.pop(host, None)
         self._known[host] = answer
         if len(self._known) > DNS_CACHE_ENTRIES_MAX:
             del self._known[next(iter(self._known))]  # the oldest: answers go in in order of asking
-        return answer
 
     def _success(self, found: Sequence[str]) -> _Answer:
         addresses = tuple(dict.fromkeys(ip_address(text) for text in found))

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.domain.job import AWAITS_LINK
 from relay.domain.observation import ErrorCode, JobError, Observation, Outcome, Result
-from relay.domain.retry_after import retry_after_seconds
+from relay.domain.retry_after import PROVIDER_SECONDS_MAX, retry_after_seconds
 from relay.providers.answer import Answer, presentable, read_answer
 from relay.providers.definition import Definition, Meaning, Rule, covers
 from relay.providers.mapping import failure_of, files_of, provider_code_of, reason_of, word_of
@@ -158,4 +158,5 @@ class _Reading:
         if outcome in (Outcome.COMPLETED, Outcome.FAILED):
             return None
         is_refused = outcome is Outcome.THROTTLED or self.answer.status_code == 503
-        return retry_after_seconds(self.answer.headers.items(), self.now, is_refused=is_refused)
+        headers = self.answer.headers.items()
+        return retry_after_seconds(headers, self.now, is_refused=is_refused, max_seconds=PROVIDER_SECONDS_MAX)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-BURST_SECONDS = 0.25  # of a rate: small enough that no 10 s hold more than 2.5 % too many
+BURST_SECONDS = 0.1  # of a rate: what a worker that was busy for a moment may catch up with
+SLACK = 1.02  # of an interval: requests may arrive a little closer together than they set out
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Limits:
 
     @classmethod
     def per_second(cls, requests: float, concurrency: int = 0) -> Self:
-        """A rate with as much burst as keeps every 10 s within 5 % of it."""
-        return cls(1000 / requests, max(1, int(requests * BURST_SECONDS)), concurrency)
+        """A rate with so little burst that every 10 s are within 5 % of it, also where the requests arrive."""
+        return cls(1000 / requests * SLACK, max(1, int(requests * BURST_SECONDS)), concurrency)
 
 
 class Share(StrEnum):
@@ -60,7 +61,7 @@ class Share(StrEnum):
 
     SAME = ""
     MORE = "+"  # by one: where all that were in flight ask for it, twice as many are next
-    HALF = "-"  # but two, unless it had only one
+    HALF = "-"  # but one at least
 
 
 @dataclass(frozen=True, slots=True)

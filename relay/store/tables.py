@@ -302,6 +302,7 @@ pace = Table(
     Column("provider", Words, nullable=False),
     Column("kind", Words, nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("looks", Integer, nullable=False),
     Column("observed_at", Moment, nullable=False),
     Index(None, "provider", "kind", "position"),
 )

@@ -49,12 +49,13 @@ TRIM = delete(pace).where(
 
 
 class Duration(NamedTuple):
-    """How long one job of a kind took, in seconds, as observed at `at`."""
+    """How long one job of a kind took, in seconds, as observed at `at` by so many looks."""
 
     provider: str
     kind: str
     seconds: float
     at: datetime
+    looks: int = 1
 
 
 class Stray(NamedTuple):
@@ -198,15 +199,22 @@ class UpkeepVerbs(Verbs):
     async def note_durations(
         self, connection: AsyncConnection, rows: Sequence[Duration | tuple[str, str, float, datetime]]
     ) -> None:
-        """How long ended jobs took: (provider, kind, seconds, at); the newest 500 of each kind are kept."""
+        """How long ended jobs took; the newest 500 of each kind are kept."""
         if not rows:
             return
+        told = [Duration(*row) for row in rows]
         values = [
-            {"provider": provider, "kind": kind, "seconds": seconds, "observed_at": at}
-            for provider, kind, seconds, at in rows
+            {
+                "provider": one.provider,
+                "kind": one.kind,
+                "seconds": one.seconds,
+                "looks": one.looks,
+                "observed_at": one.at,
+            }
+            for one in told
         ]
         await connection.execute(pace.insert(), values)
-        kinds = sorted({(provider, kind) for provider, kind, _, _ in rows})
+        kinds = sorted({(one.provider, one.kind) for one in told})
         await connection.execute(TRIM, [{"of_provider": provider, "of_kind": kind} for provider, kind in kinds])
 
     @reading
@@ -231,6 +239,12 @@ class UpkeepVerbs(Verbs):
         for name, kind, seconds in await connection.execute(query):
             found.setdefault((name, kind), []).append(seconds)
         return found
+
+    @reading
+    async def looks_per_job(self, connection: AsyncConnection, provider: str) -> dict[str, float]:
+        """How many looks the remembered jobs of each kind took on average."""
+        query = select(pace.c.kind, func.avg(pace.c.looks)).where(pace.c.provider == provider).group_by(pace.c.kind)
+        return {kind: float(mean) for kind, mean in await connection.execute(query)}
 
     @reading
     async def count_jobs(self, connection: AsyncConnection, tenant: str) -> dict[str, int]:

@@ -69,6 +69,14 @@ MEANINGS: dict[str, Meaning] = {
         "The subscription is paused, disabled or removed, so a delivery to it would only be held.",
         "Activate it first: `POST /v1/subscriptions/{id}/activation`. That also releases what is held.",
     ),
+    "subscription_held": Meaning(
+        "The receiver has asked for a pause with `Retry-After`, and the relay keeps to it.",
+        "Wait until the pause is over, then ask again.",
+    ),
+    "probe_running": Meaning(
+        "A probe calls this subscription's receiver already; two at once would be taken for one another.",
+        "Wait until it has ended, which takes less than half a minute, then ask again.",
+    ),
     "delivery_cancelled": Meaning(
         "The delivery was given up because its subscription was removed.",
         "Subscribe again; events can be read at any time from `/v1/events`.",

@@ -10,17 +10,11 @@ from pydantic.json_schema import models_json_schema
 from relay import __version__
 from relay.domain.subscription import JOB_EVENTS, OPERATIONAL_EVENTS, TEST_EVENT
 from relay.web.calls import OpenRoute, Operation
+from relay.web.notices import CredentialNotice, ExhaustedDelivery, SubscriptionNotice, TestNotice
 from relay.web.problems import MEDIA_TYPE, TITLES
 from relay.web.reference import EVENT_DESCRIPTIONS
 from relay.web.schemas import Nothing
-from relay.web.shapes import (
-    CredentialNotice,
-    EndedJob,
-    ExhaustedDelivery,
-    Problem,
-    SubscriptionNotice,
-    TestNotice,
-)
+from relay.web.shapes import EndedJob, Problem
 
 REFERENCE = "#/components/schemas/{model}"
 TAGS = {

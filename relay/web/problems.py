@@ -31,6 +31,8 @@ TITLES: dict[str, str] = {
     "name_taken": "The name is taken",
     "too_many_secrets": "Too many secrets are alive",
     "subscription_not_active": "The subscription would not be called",
+    "subscription_held": "The receiver has asked for no calls for a while",
+    "probe_running": "A probe of the subscription is under way",
     "delivery_cancelled": "The delivery was cancelled",
     "in_use": "It is still in use",
     "result_not_ready": "The job has not ended",

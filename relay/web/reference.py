@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from relay.domain.pacing import learned_view
 from relay.domain.subscription import EVENT_TYPES, JOB_EVENTS
 from relay.providers.definition import Definition
 from relay.web.calls import Call, answer
@@ -25,11 +26,14 @@ async def list_providers(call: Call) -> Response:
 
 
 async def show_provider(call: Call) -> Response:
-    """One provider, by name."""
+    """One provider, by name, with what was learned of how long its jobs take."""
     definition = call.relay.catalog.get(call.request.path_params["name"])
     if definition is None:
         raise not_found()
-    return answer(_provider_view(definition))
+    durations = await call.relay.store.durations(definition.name)
+    looks = await call.relay.store.looks_per_job(definition.name)
+    learned = [learned_view(told, looks.get(kind, 1.0), kind) for (_, kind), told in sorted(durations.items())]
+    return answer({**_provider_view(definition), "learned": learned})
 
 
 async def list_event_types(_call: Call) -> Response:

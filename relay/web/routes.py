@@ -5,21 +5,19 @@ from starlette.routing import BaseRoute, Route
 from relay.web import (
     credentials,
     deliveries,
-    docs,
     events,
-    health,
     jobs,
     keys,
-    keysets,
-    numbers,
-    problem_pages,
+    probes,
+    recoveries,
     reference,
     results,
     stats,
     subscriptions,
     timeline,
 )
-from relay.web.calls import OpenRoute, Operation, dispatch
+from relay.web.calls import Operation, dispatch
+from relay.web.open_routes import OPEN_ROUTES
 from relay.web.schemas import (
     ChangedCredential,
     ChangedSubscription,
@@ -32,6 +30,7 @@ from relay.web.schemas import (
     NewJob,
     NewJobs,
     NewKey,
+    NewRecovery,
     NewSubscription,
     Nothing,
     PageQuery,
@@ -51,12 +50,17 @@ from relay.web.shapes import (
     Job,
     Key,
     Page,
+    Probe,
     Provider,
+    ProviderInFull,
+    Recovery,
     Secrets,
     Stats,
     Subscription,
     Timeline,
 )
+
+__all__ = ["OPEN_ROUTES", "OPERATIONS", "routes"]
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -226,6 +230,17 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="POST",
+        path="/v1/subscriptions/{id}/probe",
+        scope="subscriptions:write",
+        handler=probes.run,
+        summary="See whether the receiver tells good calls from bad ones",
+        returns="what was found by a good call, a duplicate, a forged, a stale and a stranger's one; takes up to 25 "
+        "seconds, and makes no delivery",
+        body=Nothing,
+        shows=Probe,
+    ),
+    Operation(
+        method="POST",
         path="/v1/subscriptions/{id}/activation",
         scope="subscriptions:write",
         handler=subscriptions.activate,
@@ -233,6 +248,27 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the subscription, active; held deliveries are released",
         body=Nothing,
         shows=Subscription,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/subscriptions/{id}/recovery",
+        scope="subscriptions:write",
+        handler=recoveries.create,
+        summary="Send again what never succeeded",
+        returns="the recovery, which the workers take up",
+        status_code=202,
+        body=NewRecovery,
+        shows=Recovery,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/subscriptions/{id}/recovery",
+        scope="read",
+        handler=recoveries.index,
+        summary="List a subscription's recoveries",
+        returns="a page of recoveries",
+        query=PageQuery,
+        shows=Page[Recovery],
     ),
     Operation(
         method="GET",
@@ -378,7 +414,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=reference.show_provider,
         summary="Show a provider",
         returns="the provider",
-        shows=Provider,
+        shows=ProviderInFull,
     ),
     Operation(
         method="GET",
@@ -397,61 +433,6 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Count what there is",
         returns="jobs and deliveries by status, jobs by provider, and how long the most overdue work waits",
         shows=Stats,
-    ),
-)
-
-OPEN_ROUTES: tuple[OpenRoute, ...] = (
-    OpenRoute(
-        path="/r/{token}",
-        handler=results.follow,
-        summary="Go to a file of the result, by the link that events carry",
-        answers={
-            302: "where the provider has the file now",
-            404: "no such link or file",
-            409: "no result",
-            410: "the provider has it no more, or the link was taken back",
-            502: "the provider does not give it",
-            503: "the provider cannot be asked now",
-        },
-    ),
-    OpenRoute(
-        path="/.well-known/jwks.json",
-        handler=keysets.show,
-        summary="The public keys of the signatures `v1a`",
-        answers={200: "a JSON Web Key Set; a subscription says which of its keys are its own"},
-    ),
-    OpenRoute(
-        path="/healthz", handler=health.alive, summary="Whether the process lives", answers={200: "the process lives"}
-    ),
-    OpenRoute(
-        path="/readyz",
-        handler=health.ready,
-        summary="Whether the relay gets on with its work",
-        answers={200: "ready", 503: "not ready; the body names what is not"},
-    ),
-    OpenRoute(
-        path="/metrics",
-        handler=numbers.show,
-        summary="Prometheus metrics of all processes",
-        answers={200: "the metrics in Prometheus' text format", 401: "the token is missing"},
-    ),
-    OpenRoute(
-        path="/openapi.json",
-        handler=docs.show_document,
-        summary="This API as an OpenAPI 3.1 document",
-        answers={200: "the document"},
-    ),
-    OpenRoute(
-        path="/docs",
-        handler=docs.show_page,
-        summary="The reference for people",
-        answers={200: "a page that loads nothing from elsewhere"},
-    ),
-    OpenRoute(
-        path="/problems/{code}",
-        handler=problem_pages.show,
-        summary="What a problem's type means",
-        answers={200: "the meaning and the remedy: HTML, JSON or plain text, as asked for"},
     ),
 )
 

@@ -61,6 +61,7 @@ Name = Annotated[
     str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@:/+\-]*$")
 ]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+Time = Annotated[str, Field(max_length=64), WithJsonSchema({"type": "string", "format": "date-time"})]
 Url = Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
 Secret = Annotated[str, Field(max_length=SECRET_CHARACTERS_MAX)]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS_MAX)]
@@ -167,6 +168,13 @@ class Rotation(Document):
 
     secret: Secret | None = None
     overlap_seconds: Annotated[int, Field(ge=0, le=OVERLAP_SECONDS_MAX)] | None = OVERLAP_SECONDS_DEFAULT
+
+
+class NewRecovery(Document):
+    """Send again what was decided from `since` (RFC 3339) to before `until`, or until now, and never succeeded."""
+
+    since: Time
+    until: Time | None = None
 
 
 class CredentialBody(Document):

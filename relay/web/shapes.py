@@ -10,6 +10,8 @@ from relay.domain.key import SCOPES
 from relay.domain.observation import ErrorCode, FileKind
 from relay.domain.subscription import EVENT_TYPES, PayloadForm, SignatureForm
 from relay.web.schemas import IDENTIFIER
+from relay.webhooks.findings import CheckName
+from relay.webhooks.findings import Outcome as CheckOutcome
 
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Scope = Annotated[str, WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
@@ -30,6 +32,7 @@ EventId = Annotated[str, _id("evt")]
 DeliveryId = Annotated[str, _id("dlv")]
 AttemptId = Annotated[str, _id("att")]
 CredentialId = Annotated[str, _id("crd")]
+RecoveryId = Annotated[str, _id("rcv")]
 KeyId = Annotated[str, WithJsonSchema({"type": "string"})]
 
 
@@ -337,46 +340,50 @@ class Secrets(Shape):
     secrets: list[LiveSecret]
 
 
-class TestNotice(Shape):
-    """The data of `webhook.test`."""
+class Recovery(Shape):
+    """
+    A task that sends again what was decided in [`since`, `until`) and never succeeded; `recovered` counts what was.
+    """
 
+    id: RecoveryId
+    object: Literal["recovery"]
     subscription: SubscriptionId
-    message: str
+    since: Moment
+    until: Moment
+    status: Literal["running", "completed", "cancelled"]
+    recovered: int
+    created_at: Moment
+    completed_at: Moment | None
 
 
-class CredentialNotice(Shape):
-    """The data of `credential.paused` and `credential.resumed`."""
+class ProbeCheck(Shape):
+    """One thing that a probe looked at; what belongs to a call is null where none was made for it."""
 
-    credential: CredentialId
-    name: str
-    provider: str
-    status: CredentialState
-    reason: str | None
-    at: Moment
+    name: CheckName
+    outcome: CheckOutcome
+    detail: str
+    fix: str | None
+    webhook_id: EventId | None
+    answer: AnswerClass | None
+    status_code: int | None
+    duration_ms: int | None
 
 
-class SubscriptionNotice(Shape):
-    """The data of `subscription.disabled`."""
+class Probe(Shape):
+    """
+    What a probe found; `verdict` is the worst outcome of its checks. `tells_apart` is whether all bad calls were
+    refused and the good one was not, null where that cannot be said.
+    """
 
+    object: Literal["probe"]
     subscription: SubscriptionId
     url: str
-    reason: str
-
-
-class ExhaustedDelivery(Shape):
-    """The data of `delivery.exhausted`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: DeliveryId
-    object: Literal["delivery"]
-    event: EventId
-    event_type: EventType
-    job: JobId | None
-    subscription: SubscriptionId
-    url: str
-    status: DeliveryState
-    attempts_made: int
+    started_at: Moment
+    duration_ms: int
+    verdict: CheckOutcome
+    tells_apart: bool | None
+    certificate_expires_at: Moment | None
+    checks: list[ProbeCheck]
 
 
 class Provider(Shape):
@@ -389,6 +396,23 @@ class Provider(Shape):
     title: str
     docs_url: str
     base_url: str
+
+
+class LearnedPace(Shape):
+    """What was learned of one kind of a provider's jobs; `is_used` once there are enough samples to pace looks by."""
+
+    kind: str | None
+    samples: int
+    median_seconds: float
+    p95_seconds: float
+    looks_per_job: float
+    is_used: bool
+
+
+class ProviderInFull(Provider):
+    """A provider with what was learned of its jobs."""
+
+    learned: list[LearnedPace]
 
 
 class DescribedEventType(Shape):

@@ -8,7 +8,7 @@ import pytest
 
 from relay.client import AsyncClient, Client, NoAnswer, NotUnderstood, ProblemError
 from tests.client.patience import Patience
-from tests.receivers import Behaviour, Receiver, answering, closed_port, hanging, hanging_up, in_turn, resetting
+from tests.receivers import Behaviour, Receiver, answering, closed_port, hanging, hanging_up, in_turn, resetting, slow
 
 JOB = json.dumps({"id": "job_1", "status": "pending"}).encode()
 IN_FLIGHT = json.dumps({"code": "idempotency_in_flight", "detail": "Still being handled.", "errors": []}).encode()
@@ -99,6 +99,22 @@ async def test_a_removal_whose_answer_was_lost_has_removed() -> None:
         assert len(server.calls) == 2
         with pytest.raises(ProblemError):
             await relay.subscriptions.remove("sub_1")
+
+
+async def test_a_job_that_there_never_was_is_not_cancelled_by_a_second_try() -> None:
+    async with (
+        Receiver(in_turn(resetting(), answering(404))) as server,
+        client(server, Patience()) as relay,
+    ):
+        with pytest.raises(ProblemError):
+            await relay.jobs.cancel("job_1")
+    assert len(server.calls) == 2
+
+
+async def test_many_may_wait_at_once() -> None:
+    async with Receiver(slow(0.3, answering(200, {}, JOB))) as server, client(server, Patience()) as relay:
+        await asyncio.gather(*(relay.jobs.get("job_1") for _ in range(150)))
+    assert server.connections == 150
 
 
 async def test_a_relay_that_is_not_there_is_told_as_such() -> None:

@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 from relay.domain.backoff import (
     ATTEMPTS_BEFORE_EXPIRY,
     COMPRESSED_GAP_SECONDS_MIN,
+    EXPIRY_MARGIN,
     FAULT_SECONDS_MAX,
+    LAST_CALL_SECONDS_MIN,
+    LAST_CALL_SPREAD,
     SCHEDULE_JITTER,
     after_faults,
     attempt_gap,
     compression,
     jittered,
+    last_call,
 )
 from tests.domain.specimens import NOW, later
 
@@ -94,6 +98,22 @@ def test_beyond_the_eighth_attempt_no_gap_is_compressed(step: int, left: float, 
     assert attempt_gap(SCHEDULE, step, later(left), NOW, jitter) == jittered(SCHEDULE[step], jitter)
 
 
+@given(st.floats(0.1, 1e6), st.floats(LAST_CALL_SECONDS_MIN, 1e6), DICE)
+def test_a_gap_that_would_outlast_the_links_leaves_room_for_a_last_call(gap: float, left: float, jitter: float) -> None:
+    call = last_call(gap, later(left), NOW, jitter)
+    if gap >= left:
+        assert call is not None
+    if call is not None:
+        assert call < gap
+        assert left * (EXPIRY_MARGIN - LAST_CALL_SPREAD) - 0.001 <= call <= left * EXPIRY_MARGIN + 0.001
+
+
+@given(st.floats(0.1, 1e6), st.floats(-1e6, LAST_CALL_SECONDS_MIN - 0.01), DICE)
+def test_dead_and_dying_links_have_had_their_last_call(gap: float, left: float, jitter: float) -> None:
+    assert last_call(gap, later(left), NOW, jitter) is None
+    assert last_call(gap, None, NOW, jitter) is None
+
+
 @given(SCHEDULES, st.integers(0, 14), st.floats(0.001, 1e6), DICE)
 def test_an_expiry_never_lengthens_a_gap_nor_makes_it_a_hammer(
     schedule: list[float], step: int, left: float, jitter: float
@@ -148,5 +168,5 @@ def test_eight_attempts_begin_before_expiry_on_any_schedule_of_seven_rising_gaps
 
 
 def test_a_life_that_is_long_enough_changes_nothing() -> None:
-    began = attempts(SCHEDULE, 86_400, [0.5] * 12, 0, 0)
+    began = attempts(SCHEDULE, 120_000, [0.5] * 12, 0, 0)
     assert began == [sum(SCHEDULE[:number]) for number in range(len(SCHEDULE) + 1)]

@@ -363,6 +363,16 @@ def test_eight_attempts_begin_while_the_links_of_a_result_live(
     assert alive >= ATTEMPTS_BEFORE_EXPIRY
 
 
+def test_links_that_die_between_two_attempts_get_a_last_call_that_costs_no_slot() -> None:
+    delivery, elapsed, began, steps = a_delivery(expires_at=later(86_400)), 0.0, [0.0], [0]
+    while (then := following(delivery, answered(500), seconds=elapsed)).delay_seconds is not None:
+        delivery, elapsed = then.delivery, elapsed + then.delay_seconds
+        began.append(round(elapsed))
+        steps.append(delivery.steps)
+    assert began[10:] == [32_555, 68_555, 85_062, 86_300, 86_392, 122_392]
+    assert steps[10:] == [10, 11, 11, 11, 11, 12]
+
+
 def test_a_delivery_whose_links_have_died_is_still_tried_to_the_end() -> None:
     """M6."""
     assert delays(answered(500), expires_at=later(-1)) == list(SCHEDULE)

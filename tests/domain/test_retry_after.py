@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.domain.retry_after import retry_after_seconds
+from relay.domain.retry_after import PROVIDER_SECONDS_MAX, retry_after_seconds
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -77,3 +77,10 @@ def test_anything_legible_lies_within_an_hour_and_nothing_raises(headers: list[t
 def test_a_date_means_the_same_as_its_distance(seconds: int) -> None:
     date = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert retry_after_seconds([("Retry-After", date)], NOW) == seconds
+
+
+def test_a_provider_may_close_its_door_for_a_day_and_no_longer() -> None:
+    def asked(seconds: int) -> float | None:
+        return retry_after_seconds([("Retry-After", str(seconds))], NOW, max_seconds=PROVIDER_SECONDS_MAX)
+
+    assert [asked(seconds) for seconds in (7200, 86_400, 1_000_000)] == [7200.0, 86_400.0, 86_400.0]

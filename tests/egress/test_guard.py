@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -280,8 +281,31 @@ async def test_a_dead_name_server_costs_the_time_budget_and_only_one_lookup() ->
         with pytest.raises(NameNotResolved):
             await guard.resolve("dead.example", 443)
     assert asked == ["dead.example"]
+    lookup = guard._asking["dead.example"]
     release.set()
+    await lookup
     assert await guard.resolve("dead.example", 443) == (ip_address(PUBLIC),)
+
+
+async def test_who_comes_after_a_lookup_that_was_late_does_not_wait_for_it_again_for_a_while() -> None:
+    async def never(_host: str, _port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    clock = StoppedClock()
+    guard = Guard(resolver=never, dns_timeout_seconds=0.2, clock=clock)
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(NameNotResolved) as caught:
+            await guard.resolve("dead.example", 443)
+        assert not caught.value.is_unknown
+    assert time.monotonic() - began < 1.0
+    clock.seconds += DNS_CACHE_SECONDS
+    began = time.monotonic()
+    with pytest.raises(NameNotResolved):
+        await guard.resolve("dead.example", 443)
+    assert time.monotonic() - began >= 0.19
+    guard._asking["dead.example"].cancel()
 
 
 async def test_one_who_gives_up_does_not_take_the_lookup_from_the_others() -> None:

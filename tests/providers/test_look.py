@@ -1,7 +1,8 @@
 """One look over a real wire: what comes back is a value, whatever happens on the way."""
 
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -208,3 +209,24 @@ async def test_a_success_without_its_link_is_taken_when_the_caller_has_waited_en
         asked = target(catalog, server.url(""), "huawei_metastudio")
         assert (await look(egress, asked, SwiftClock())).outcome is Outcome.PENDING
         assert (await look(egress, asked, SwiftClock(), pending_again=3)).outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_unresolved"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), False),
+        (OSError("no network"), False),
+    ],
+)
+async def test_a_name_without_an_address_is_told_from_a_lookup_that_failed(
+    fault: OSError, is_unresolved: bool, catalog: Catalog
+) -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        raise fault
+
+    egress = Egress(Guard(["127.0.0.0/8"], allow_http=True, resolver=resolve), user_agent="relay/test (tests)")
+    observation = await look(egress, target(catalog, "http://gone.example"), SwiftClock())
+    await egress.close()
+    assert observation.outcome is Outcome.TRANSIENT
+    assert observation.is_unresolved is is_unresolved

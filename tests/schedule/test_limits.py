@@ -232,3 +232,12 @@ async def test_what_was_used_under_a_slow_rate_does_not_outlast_it(schedule: Sch
     assert await lease_all(schedule) == []
     ticks.pass_ms(100)
     assert len(await lease_all(schedule)) == 1
+
+
+async def test_limits_that_are_set_again_forgive_nothing(schedule: Schedule) -> None:
+    limits = Limits(interval_ms=100, burst=2)
+    await schedule.limit("g", limits, "v1")
+    await schedule.put(many("g"))
+    assert [await schedule.reserve("g", 5000) for _ in range(5)] == [0, 0, 100, 200, 300]
+    await schedule.limit("g", limits, "v2")
+    assert await schedule.reserve("g", 5000) == 400

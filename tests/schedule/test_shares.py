@@ -3,7 +3,6 @@
 from relay.schedule import Done, Item, Later, Lease, Limits, Schedule, Share
 from tests.schedule.ticks import LEASE_MS, MakeSchedule, Ticks, lease_all
 
-
 SIXTEEN = Limits(concurrency=16)
 
 
@@ -54,14 +53,11 @@ async def test_what_was_under_way_when_a_hold_began_earns_nothing(schedule: Sche
     assert len(await lease_all(schedule)) == 1
 
 
-async def test_halves_end_at_two_and_never_raise_a_single_one(schedule: Schedule, ticks: Ticks) -> None:
+async def test_halves_end_at_one_and_one_more_is_earned_again(schedule: Schedule) -> None:
     leases = await at_once(schedule)
-    assert await settled(schedule, leases, *[Share.HALF] * 16) == 2
-    assert await settled(schedule, leases, Share.HALF) == 2
-    await schedule.hold("g", 1, then=1)
-    ticks.pass_ms(1)
-    await schedule.settle([Done(lease, Share.HALF) for lease in leases])
-    assert len(await lease_all(schedule)) == 1
+    assert await settled(schedule, leases, *[Share.HALF] * 16) == 1
+    assert await settled(schedule, leases, Share.HALF) == 1
+    assert await settled(schedule, leases, Share.MORE) == 2
 
 
 async def test_outcomes_of_one_batch_count_in_their_order(schedule: Schedule) -> None:

@@ -70,6 +70,8 @@ async def work(store: Store) -> None:
     for query in queries:
         await store.list_events(TENANT, **query)
     await store.events_after(TENANT, told.announcement.event.id, 9)
+    await store.events_between(TENANT, "evt_", "evt_z", 9)
+    await store.attempts_between(TENANT, "att_", "att_z", 9)
     await store.load_parcels([delivery.id])
     await store.record_attempts([record(delivery)])
     await store.record_attempts([record(delivery)])
@@ -100,6 +102,7 @@ async def work(store: Store) -> None:
     await store.note_durations([("camb", "", 1.0, NOW)])
     await store.durations("camb")
     await store.count_jobs(TENANT)
+    await store.count_jobs_by_provider(TENANT)
     await store.count_deliveries(TENANT)
     await store.prune(NOW.replace(year=NOW.year + 1), 9)
 

@@ -74,3 +74,16 @@ async def test_the_served_document_names_the_relays_own_url(house: House) -> Non
     served = (await house.api.get("/openapi.json")).json()
     assert served["servers"] != []
     assert served["paths"].keys() == DOCUMENT["paths"].keys()
+
+
+async def test_a_provider_shows_what_was_learned_of_its_jobs(house: House) -> None:
+    assert (await house.api.get("/v1/providers/camb")).json()["learned"] == []
+    now = house.relay.clock.now()
+    rows = [("camb", "", float(seconds), now, seconds) for seconds in range(1, 41)]
+    await house.relay.store.note_durations(rows)
+    (learned,) = (await house.api.get("/v1/providers/camb")).json()["learned"]
+    assert learned["samples"] == 40
+    assert learned["is_used"]
+    assert learned["median_seconds"] == 20.5
+    assert 38 <= learned["p95_seconds"] <= 40
+    assert learned["looks_per_job"] == 20.5

@@ -139,7 +139,7 @@ def test_whatever_is_sent_the_answer_is_no_mistake_and_is_documented(
             made_sensible(case, ids)
         if (case.query or {}).get("wait") in PATIENT:
             case.query["wait"] = WAIT_SECONDS
-        answer = case.call(base_url=served.url, session=served.session, timeout=20, allow_redirects=False)
+        answer = case.call(base_url=served.url, session=served.session, timeout=40, allow_redirects=False)
         if answer.status_code >= 500:
             assert answer.status_code in OF_THE_PROVIDER, case.as_curl_command()
             assert answer.json()["code"].startswith("provider_"), case.as_curl_command()

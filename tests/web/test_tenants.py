@@ -12,7 +12,7 @@ from relay.web.shapes import Page
 from tests.web.house import House, refused, told
 
 WITH_ID = [operation for operation in OPERATIONS if "{id}" in operation.path]
-LISTS = [one for one in OPERATIONS if one.shows is not None and issubclass(one.shows, Page)]
+LISTS = [one for one in OPERATIONS if one not in WITH_ID and one.shows is not None and issubclass(one.shows, Page)]
 SHARED = ("/v1/providers", "/v1/event-types", "/v1/providers/{name}")  # the same for every tenant
 TESTED_ELSEWHERE = ("POST /v1/jobs", "POST /v1/jobs/batch", "GET /v1/stats")  # here below, and in test_stats.py
 MAKING = ("POST /v1/subscriptions", "POST /v1/credentials", "POST /v1/keys")  # they name nothing that is there already

@@ -36,7 +36,11 @@ class AsyncClient:
         clock: Clock | None = None,
     ) -> None:
         http = httpx.AsyncClient(
-            base_url=url, headers=calls.headers_for(api_key), trust_env=trust_env, transport=transport
+            base_url=url,
+            headers=calls.headers_for(api_key),
+            limits=calls.LIMITS,
+            trust_env=trust_env,
+            transport=transport,
         )
         caller = Caller(http, timeout_seconds, tries_max, clock or Clock())
         self._http, self._caller = http, caller

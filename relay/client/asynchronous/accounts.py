@@ -59,7 +59,7 @@ class Credentials:
 
     async def remove(self, credential_id: str) -> None:
         """Deletes the credential. ProblemError 409 while jobs need it."""
-        await self._caller.call(Ask("DELETE", at("credentials", credential_id)))
+        await self._caller.call(Ask("DELETE", at("credentials", credential_id), is_removal=True))
 
 
 class Keys:
@@ -84,7 +84,7 @@ class Keys:
 
     async def revoke(self, key_id: str) -> None:
         """Ends the key, at once."""
-        await self._caller.call(Ask("DELETE", at("keys", key_id)))
+        await self._caller.call(Ask("DELETE", at("keys", key_id), is_removal=True))
 
 
 class Providers:

@@ -76,7 +76,7 @@ class Subscriptions:
 
     async def remove(self, subscription_id: str) -> None:
         """Ends the subscription."""
-        await self._caller.call(Ask("DELETE", at("subscriptions", subscription_id)))
+        await self._caller.call(Ask("DELETE", at("subscriptions", subscription_id), is_removal=True))
 
     async def secret(self, subscription_id: str) -> Secrets:
         """The secrets that sign at present."""

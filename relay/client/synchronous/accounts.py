@@ -60,7 +60,7 @@ class Credentials:
 
     def remove(self, credential_id: str) -> None:
         """Deletes the credential. ProblemError 409 while jobs need it."""
-        self._caller.call(Ask("DELETE", at("credentials", credential_id)))
+        self._caller.call(Ask("DELETE", at("credentials", credential_id), is_removal=True))
 
 
 class Keys:
@@ -85,7 +85,7 @@ class Keys:
 
     def revoke(self, key_id: str) -> None:
         """Ends the key, at once."""
-        self._caller.call(Ask("DELETE", at("keys", key_id)))
+        self._caller.call(Ask("DELETE", at("keys", key_id), is_removal=True))
 
 
 class Providers:

@@ -37,7 +37,7 @@ class Caller:
             else:
                 pause = None if is_last else calls.pause_after(response, tries, self.clock)
                 if pause is None:
-                    calls.check(response, tries, self.clock)
+                    calls.check(ask, response, tries, self.clock)
                     return response
                 pause_seconds = pause
             self.clock.pause(pause_seconds)

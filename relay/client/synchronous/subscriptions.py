@@ -77,7 +77,7 @@ class Subscriptions:
 
     def remove(self, subscription_id: str) -> None:
         """Ends the subscription."""
-        self._caller.call(Ask("DELETE", at("subscriptions", subscription_id)))
+        self._caller.call(Ask("DELETE", at("subscriptions", subscription_id), is_removal=True))
 
     def secret(self, subscription_id: str) -> Secrets:
         """The secrets that sign at present."""

@@ -2,8 +2,6 @@
 --             share ('+': one more at once, '-': half as many, '': as many as before) of each outcome
 -- Returns how many took effect: a lease that another holds by now is left alone.
 
-local LEAST_AT_ONCE = 2 -- with one, a group whose every answer takes long would never hear that it is better
-
 local touched = {}
 local shares = {}
 local seen = {}
@@ -19,7 +17,7 @@ local function divide(group, sign)
   if sign == '+' then -- of a group on hold it says how things were before
     if not share.is_held then share.after = math.min(share.after + 1, share.most) end
   else
-    share.after = math.max(math.floor(share.after / 2), math.min(share.after, LEAST_AT_ONCE))
+    share.after = math.max(math.floor(share.after / 2), math.min(share.after, 1))
   end
 end
 

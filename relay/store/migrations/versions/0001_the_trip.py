@@ -305,6 +305,7 @@ def _pace() -> None:
         _text("provider"),
         _text("kind"),
         sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("looks", sa.Integer, nullable=False),
         _moment("observed_at"),
         sa.PrimaryKeyConstraint("position", name="pk_pace"),
     )

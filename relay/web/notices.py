@@ -1,0 +1,61 @@
+"""The data of the events that are not about a job, for the reference."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from relay.web.shapes import (
+    CredentialId,
+    CredentialState,
+    DeliveryId,
+    DeliveryState,
+    EventId,
+    EventType,
+    JobId,
+    Moment,
+    Shape,
+    SubscriptionId,
+)
+
+
+class TestNotice(Shape):
+    """The data of `webhook.test`. `probe` says what kind of call it is in a probe, and is null in all others."""
+
+    subscription: SubscriptionId
+    message: str
+    probe: Literal["good", "forged", "stale", "unknown_key"] | None
+
+
+class CredentialNotice(Shape):
+    """The data of `credential.paused` and `credential.resumed`."""
+
+    credential: CredentialId
+    name: str
+    provider: str
+    status: CredentialState
+    reason: str | None
+    at: Moment
+
+
+class SubscriptionNotice(Shape):
+    """The data of `subscription.disabled`."""
+
+    subscription: SubscriptionId
+    url: str
+    reason: str
+
+
+class ExhaustedDelivery(Shape):
+    """The data of `delivery.exhausted`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: DeliveryId
+    object: Literal["delivery"]
+    event: EventId
+    event_type: EventType
+    job: JobId | None
+    subscription: SubscriptionId
+    url: str
+    status: DeliveryState
+    attempts_made: int

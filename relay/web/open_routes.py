@@ -1,0 +1,59 @@
+"""The routes that want no key, beside the table of those that do."""
+
+from relay.web import docs, health, keysets, numbers, problem_pages, results
+from relay.web.calls import OpenRoute
+
+OPEN_ROUTES: tuple[OpenRoute, ...] = (
+    OpenRoute(
+        path="/r/{token}",
+        handler=results.follow,
+        summary="Go to a file of the result, by the link that events carry",
+        answers={
+            302: "where the provider has the file now",
+            404: "no such link or file",
+            409: "no result",
+            410: "the provider has it no more, or the link was taken back",
+            502: "the provider does not give it",
+            503: "the provider cannot be asked now",
+        },
+    ),
+    OpenRoute(
+        path="/.well-known/jwks.json",
+        handler=keysets.show,
+        summary="The public keys of the signatures `v1a`",
+        answers={200: "a JSON Web Key Set; a subscription says which of its keys are its own"},
+    ),
+    OpenRoute(
+        path="/healthz", handler=health.alive, summary="Whether the process lives", answers={200: "the process lives"}
+    ),
+    OpenRoute(
+        path="/readyz",
+        handler=health.ready,
+        summary="Whether the relay gets on with its work",
+        answers={200: "ready", 503: "not ready; the body names what is not"},
+    ),
+    OpenRoute(
+        path="/metrics",
+        handler=numbers.show,
+        summary="Prometheus metrics of all processes",
+        answers={200: "the metrics in Prometheus' text format", 401: "the token is missing"},
+    ),
+    OpenRoute(
+        path="/openapi.json",
+        handler=docs.show_document,
+        summary="This API as an OpenAPI 3.1 document",
+        answers={200: "the document"},
+    ),
+    OpenRoute(
+        path="/docs",
+        handler=docs.show_page,
+        summary="The reference for people",
+        answers={200: "a page that loads nothing from elsewhere"},
+    ),
+    OpenRoute(
+        path="/problems/{code}",
+        handler=problem_pages.show,
+        summary="What a problem's type means",
+        answers={200: "the meaning and the remedy: HTML, JSON or plain text, as asked for"},
+    ),
+)
