@@ -100,8 +100,8 @@ class Deliver:
     async def _lease(self, want: int) -> tuple[Sequence[Lease], float]:
         leases, wait_seconds = await self._schedule.lease(want, LEASE_MS)
         if leases:
-            self._parcels.update(await self._store.load_parcels([lease.id for lease in leases]))
             await self._read_subscriptions({lease.group: lease.version for lease in leases})
+            self._parcels.update(await self._store.load_parcels([lease.id for lease in leases]))
         for lease in leases:
             metrics.LATENESS.labels("deliver").observe(lease.late_ms / 1000)
         return leases, wait_seconds

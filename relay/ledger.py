@@ -17,6 +17,7 @@ from relay.store import Duration, Store
 log = structlog.get_logger(__name__)
 
 CONTESTED_SECONDS = 0.5  # somebody else has ended the job: the next lease finds it so, or a callback added meanwhile
+GAPS_UNWATCHED = 2.0  # so many of the longest gaps without a look, and an ending teaches nothing of its time
 POISON_SECONDS = 60.0  # a row that makes code raise waits so long, and costs no other row anything
 
 
@@ -87,11 +88,18 @@ class Ledger:
             ended_ms = _midpoint_ms(memo, to_ms(job.completed_at))
             delay_seconds = (to_ms(self._clock.now()) - ended_ms) / 1000
             metrics.DETECTION_DELAY.labels(job.provider).observe(max(0.0, delay_seconds))
-            if found.observation.outcome is Outcome.COMPLETED and memo.polls:
-                seconds = (ended_ms - to_ms(job.created_at)) / 1000
+            seconds = (ended_ms - to_ms(job.created_at)) / 1000
+            if found.observation.outcome is Outcome.COMPLETED and seconds > 0 and self._was_watched(found):
                 durations.append(Duration(job.provider, found.sight.kind, seconds, job.completed_at, job.polls))
         if durations:
             await self._store.note_durations(durations)
+
+    def _was_watched(self, found: Found) -> bool:
+        """False where nobody looked for so long (a pause, a hold, no worker) that the end could be anywhere."""
+        memo = found.sight.memo
+        unwatched_ms = to_ms(self._clock.now()) - (memo.last_looked_ms or 0)
+        pace, _ = self._desk.pace_of(found.sight)
+        return memo.polls > 0 and unwatched_ms <= pace.max_seconds * GAPS_UNWATCHED * 1000
 
 
 def _released(found: Found, job: Job) -> Job:

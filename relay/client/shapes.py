@@ -357,3 +357,44 @@ class Stats(TypedDict):
     providers: list[ProviderCounts]
     oldest_overdue_poll_seconds: float | None
     oldest_overdue_delivery_seconds: float | None
+
+
+class Recovery(TypedDict):
+    """Sends again what was decided in [`since`, `until`) and never succeeded; `recovered` counts what was."""
+
+    id: str
+    object: Literal["recovery"]
+    subscription: str
+    since: str
+    until: str
+    status: Literal["running", "completed", "cancelled"]
+    recovered: int
+    created_at: str
+    completed_at: str | None
+
+
+class ProbeCheck(TypedDict):
+    """One thing that a probe looked at; what belongs to a call is None where none was made for it."""
+
+    name: str
+    outcome: str
+    detail: str
+    fix: str | None
+    webhook_id: str | None
+    answer: str | None
+    status_code: int | None
+    duration_ms: int | None
+
+
+class Probe(TypedDict):
+    """What a probe found; `tells_apart` is whether all bad calls were refused and the good one was not."""
+
+    object: Literal["probe"]
+    subscription: str
+    url: str
+    started_at: str
+    duration_ms: int
+    verdict: str
+    tells_apart: bool | None
+    certificate_expires_at: str | None
+    checks: list[ProbeCheck]

@@ -15,7 +15,7 @@ ALLOWED_ORIGIN_HEADER = "webhook-allowed-origin"
 ALLOWED_RATE_HEADER = "webhook-allowed-rate"
 ANY = "*"
 
-REQUESTED_PER_MINUTE = 6_000
+REQUESTED_PER_MINUTE = 60_000
 HANDSHAKE_SECONDS_MAX = 10.0
 ANSWER_BYTES_MAX = 4_096
 RATE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)

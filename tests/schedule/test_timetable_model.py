@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from redis.asyncio import Redis
 
 from relay.clock import Clock
-from relay.schedule import Counts, Done, Item, Later, Lease, Limits, Schedule, connect
+from relay.schedule import Counts, Done, Item, Later, Lease, Limits, Schedule, Share, connect
 from tests.schedule.ticks import Ticks, groups_of_one_shard, lease_all
 
 LEASE_MS = 6000
@@ -34,6 +34,7 @@ class Group:
     version: str = ""
     hold: int = 0
     tat: float = 0
+    allowance: int | None = None
     due: dict[str, int] = field(default_factory=dict)
     running: dict[str, tuple[int, int]] = field(default_factory=dict)  # id → (fence, when it runs out)
     again: dict[str, int] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Group:
             return 0
         room = len(self.due)
         if self.limits.concurrency:
-            room = min(room, self.limits.concurrency - len(self.running))
+            room = min(room, self.at_once - len(self.running))
         if self.limits.interval_ms:
             used = max(self.tat - now, 0) / self.limits.interval_ms
             room = min(room, int(self.limits.burst - used))
@@ -75,6 +76,24 @@ class Group:
     @property
     def is_empty(self) -> bool:
         return not self.due and not self.running
+
+    @property
+    def at_once(self) -> int:
+        most = self.limits.concurrency
+        return most if self.allowance is None else min(most, self.allowance)
+
+    def divide(self, share: Share, now: int) -> None:
+        before = self.at_once
+        if share is Share.HALF:
+            self.allowance = max(before // 2, min(before, 1))
+        elif share is Share.MORE and self.hold <= now:
+            self.allowance = min(before + 1, self.limits.concurrency)
+
+    def retire(self, now: int) -> None:
+        """Where nothing but its share is known of it, that is forgotten with it."""
+        is_recovering = self.limits.interval_ms and self.tat > now
+        if self.is_empty and not self.version and self.hold <= now and not is_recovering:
+            self.allowance = None
 
 
 class Comparison(RuleBasedStateMachine):
@@ -144,12 +163,17 @@ class Comparison(RuleBasedStateMachine):
             self.groups[lease.group].take(lease, self.ticks.now)
         self.leases += leases
 
-    @rule(data=st.data(), delay=st.one_of(st.none(), some_delay), memo=st.one_of(st.none(), some_memo))
-    def settle(self, data: st.DataObject, delay: int | None, memo: str | None) -> None:
+    @rule(
+        data=st.data(),
+        delay=st.one_of(st.none(), some_delay),
+        memo=st.one_of(st.none(), some_memo),
+        share=st.sampled_from(Share),
+    )
+    def settle(self, data: st.DataObject, delay: int | None, memo: str | None, share: Share) -> None:
         if not self.leases:
             return
         lease = data.draw(st.sampled_from(self.leases))  # also one that was settled, or that another holds
-        outcome = Done(lease) if delay is None else Later(lease, delay, memo)
+        outcome = Done(lease, share) if delay is None else Later(lease, delay, memo, share)
         effective = self.run(self.schedule.settle([outcome]))
         group = self.groups[lease.group]
         assert effective == (group.running.get(lease.id, (None,))[0] == lease.fence)
@@ -157,8 +181,10 @@ class Comparison(RuleBasedStateMachine):
             return
         times = [time for time in (group.again.get(lease.id), self.at(delay)) if time is not None]
         group.forget_lease(lease.id)
+        group.divide(share, self.ticks.now)
         if not times:
             group.memo.pop(lease.id, None)
+            group.retire(self.ticks.now)
             return
         group.due[lease.id] = min(times)
         if delay is not None and memo is not None:
@@ -189,30 +215,40 @@ class Comparison(RuleBasedStateMachine):
             group.memo.pop(one, None)
             if one in group.running:
                 group.forget_lease(one)
+        group.retire(self.ticks.now)
 
-    @rule(name=some_group, ms=st.sampled_from([10, 1000, 30_000]))
-    def hold(self, name: str, ms: int) -> None:
-        self.run(self.schedule.hold(name, ms))
-        self.groups[name].hold = max(self.groups[name].hold, self.ticks.now + ms)
+    @rule(name=some_group, ms=st.sampled_from([10, 1000, 30_000]), then=st.integers(0, 2))
+    def hold(self, name: str, ms: int, then: int) -> None:
+        self.run(self.schedule.hold(name, ms, then=then))
+        group = self.groups[name]
+        group.hold = max(group.hold, self.ticks.now + ms)
+        group.allowance = then or group.allowance
 
     @rule(name=some_group)
     def release(self, name: str) -> None:
         self.run(self.schedule.release(name))
         self.groups[name].hold = 0
+        self.groups[name].retire(self.ticks.now)
 
     @rule(name=some_group)
     def restart_rate(self, name: str) -> None:
         self.run(self.schedule.restart_rate(name))
         self.groups[name].tat = 0
+        self.groups[name].retire(self.ticks.now)
 
     @rule(
         name=some_group,
-        limits=st.builds(Limits, st.sampled_from([0, 100, 1000]), st.integers(1, 3), st.integers(0, 3)),
+        limits=st.builds(
+            Limits, st.sampled_from([0, 100, 1000]), st.integers(1, 3), st.integers(0, 3), st.integers(0, 2)
+        ),
         version=st.sampled_from(["v1", "v2"]),
     )
     def limit(self, name: str, limits: Limits, version: str) -> None:
         self.run(self.schedule.limit(name, limits, version))
-        self.groups[name].limits, self.groups[name].version = limits, version
+        group = self.groups[name]
+        group.limits, group.version = limits, version
+        if group.allowance is None and limits.first:
+            group.allowance = limits.first
 
     @invariant()
     def both_hold_the_same(self) -> None:

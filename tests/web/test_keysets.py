@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from standardwebhooks import WebhookVerificationError
 
 from relay.domain.key import SCOPES
-from relay.domain.moments import seconds_after
+from relay.domain.moments import rfc3339, seconds_after
 from relay.webhooks.signing import verify
 from tests.receivers import Call, Receiver, answering
-from tests.trips import verified, working
+from tests.trips import until, verified, working
 from tests.web.house import House, faults, refused, told
 
 BOTH = ["v1", "v1a"]
@@ -103,11 +104,25 @@ async def test_rotation_overlaps_for_secrets_and_keys_alike(house: House) -> Non
         assert len(signatures_of(last)) == 2
         verified(last, ended["secret"])
         for secret in secrets:
-            with pytest.raises(Exception, match="No matching signature found"):
+            with pytest.raises(WebhookVerificationError):
                 verified(last, secret)
         (only,) = (await published(house)).values()
         assert fits(last, only)
         assert not any(fits(last, jwk) for jwk in keys.values())
+
+
+async def test_after_the_overlap_the_old_secret_does_not_verify_any_more(house: House) -> None:
+    async with Receiver(answering(204)) as receiver:
+        made = await house.add_subscription(receiver.url("/hook"))
+        path = f"/v1/subscriptions/{made['id']}/secret"
+        new = told(await house.api.post(f"{path}/rotation", json={"overlap_seconds": 1}), 201)
+        ends = new["secrets"][1]["expires_at"]
+        await until(lambda: (rfc3339(house.relay.clock.now()) or "") > ends)
+        after = await a_call(house, made, receiver)
+    verified(after, new["secret"])
+    with pytest.raises(WebhookVerificationError):
+        verified(after, made["secret"])
+    assert [one["secret"] for one in told(await house.api.get(path))["secrets"]] == [new["secret"]]
 
 
 async def test_a_key_whose_overlap_has_ended_is_not_published_any_more(house: House) -> None:

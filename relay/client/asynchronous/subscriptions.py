@@ -10,6 +10,8 @@ from relay.client.shapes import (
     Delivery,
     DeliveryStatus,
     PayloadForm,
+    Probe,
+    Recovery,
     Secrets,
     SignatureForm,
     Subscription,
@@ -103,6 +105,21 @@ class Subscriptions:
             Ask("POST", at("subscriptions", subscription_id, "activation"))
         )
         return shown
+
+    async def probe(self, subscription_id: str) -> Probe:
+        """What the receiver made of a good call, a duplicate, a forged, a stale and a stranger's one."""
+        found: Probe = await self._caller.document(Ask("POST", at("subscriptions", subscription_id, "probe")))
+        return found
+
+    async def recover(self, subscription_id: str, since: str, *, until: str | None = None) -> Recovery:
+        """Has everything sent again that never succeeded since then (RFC 3339); the workers take it up."""
+        path, body = at("subscriptions", subscription_id, "recovery"), given({"since": since, "until": until})
+        begun: Recovery = await self._caller.document(Ask("POST", path, body=body))
+        return begun
+
+    def recoveries(self, subscription_id: str) -> AsyncIterator[Recovery]:
+        """All recoveries of the subscription, newest first."""
+        return self._caller.items(at("subscriptions", subscription_id, "recovery"), {})
 
 
 class Deliveries:
