@@ -81,7 +81,7 @@ class Deliver:
         self._sender = sender
         self._clock = clock
         self._retry_schedule = retry_schedule
-        self._parcels: dict[str, Parcel] = {}
+        self._cargo: dict[str, tuple[Parcel, Subscription]] = {}
         self._subscriptions: dict[str, tuple[str, float, Subscription]] = {}
 
     async def drain(self, seconds: float, stopping: asyncio.Event) -> None:
@@ -101,7 +101,11 @@ class Deliver:
         leases, wait_seconds = await self._schedule.lease(want, LEASE_MS)
         if leases:
             await self._read_subscriptions({lease.group: lease.version for lease in leases})
-            self._parcels.update(await self._store.load_parcels([lease.id for lease in leases]))
+            parcels = await self._store.load_parcels([lease.id for lease in leases])
+            for lease in leases:
+                parcel, kept = parcels.get(lease.id), self._subscriptions.get(lease.group)
+                if parcel is not None and kept is not None:
+                    self._cargo[lease.id] = (parcel, kept[2])
         for lease in leases:
             metrics.LATENESS.labels("deliver").observe(lease.late_ms / 1000)
         return leases, wait_seconds
@@ -127,12 +131,11 @@ class Deliver:
                 await self._announcer.admit(subscription)  # Redis has forgotten its limits
 
     async def _send(self, lease: Lease) -> Sent:
-        parcel = self._parcels.pop(lease.id, None)
-        kept = self._subscriptions.get(lease.group)
-        subscription = kept[2] if kept else None
-        if parcel is None or subscription is None or parcel.delivery.status is not DeliveryStatus.PENDING:
+        cargo = self._cargo.pop(lease.id, None)
+        if cargo is None:
             return Sent(lease)
-        if subscription.status is not SubscriptionStatus.ACTIVE:
+        parcel, subscription = cargo
+        if parcel.delivery.status is not DeliveryStatus.PENDING or subscription.status is not SubscriptionStatus.ACTIVE:
             return Sent(lease)
         now = self._clock.now()
         if wait_seconds := hold_seconds_left(subscription.hold_until, now):

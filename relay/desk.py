@@ -75,7 +75,8 @@ class _Kept:
 class Desk:
     """Lays out what the leased jobs need; one for each process."""
 
-    def __init__(self, store: Store, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, store: Store, catalog: Catalog, clock: Clock, jobs_kept_max: int = JOBS_KEPT_MAX) -> None:
+        self._jobs_kept_max = jobs_kept_max
         self._store = store
         self._catalog = catalog
         self._clock = clock
@@ -133,7 +134,7 @@ class Desk:
             if job_id in self._jobs:
                 self._jobs.move_to_end(job_id)
         # Never what was just asked for, and whoever asked reads it before anybody else can: absent means ended.
-        while len(self._jobs) > max(JOBS_KEPT_MAX, len(job_ids)):
+        while len(self._jobs) > max(self._jobs_kept_max, len(job_ids)):
             self._jobs.popitem(last=False)
 
     def pace_of(self, sight: Sight) -> tuple[Pace, tuple[float, ...]]:

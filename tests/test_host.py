@@ -138,6 +138,7 @@ async def test_a_killed_worker_and_a_flushed_redis_lose_nothing(
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_sends(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
+    """D20."""
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def thoughtful(call: object, wire: object) -> None:

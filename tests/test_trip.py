@@ -61,6 +61,7 @@ async def all_done(relay: Relay, count: int) -> bool:
 async def test_an_event_is_what_the_job_was_when_it_ended_and_each_attempt_is_signed_anew(
     database_url: str, redis_url: str
 ) -> None:
+    """S3 and S4."""
     providers = Providers({"c": [camb("SUCCESS", run_id=5)]})
     flaky = in_turn(answering(500), answering(503), answering(200))
     async with (
@@ -87,6 +88,7 @@ async def test_an_event_is_what_the_job_was_when_it_ended_and_each_attempt_is_si
 async def test_a_redirect_is_a_failure_and_its_target_is_never_visited(
     status: int, database_url: str, redis_url: str
 ) -> None:
+    """D2."""
     async with (
         Receiver(answering(200)) as canary,
         living(database_url, redis_url, RELAY_RETRY_SCHEDULE="none") as relay,
@@ -109,6 +111,7 @@ async def exhausted(relay: Relay) -> bool:
 async def test_one_job_and_two_subscriptions_share_the_event_and_nothing_else(
     database_url: str, redis_url: str
 ) -> None:
+    """E3."""
     providers = Providers({"c": [camb("TIMEOUT")]})
     async with (
         living(database_url, redis_url, RELAY_RETRY_SCHEDULE="0.1") as relay,
@@ -150,6 +153,7 @@ async def ended(relay: Relay, count: int) -> bool:
 
 
 async def test_what_a_paused_subscription_missed_is_held_and_then_released(database_url: str, redis_url: str) -> None:
+    """A4."""
     providers = Providers({"c": [camb("TIMEOUT")]})
     async with living(database_url, redis_url) as relay, stub(providers) as server, Receiver(answering(200)) as inbox:
         await sign_in(relay, server.url(""), "camb")
@@ -167,6 +171,7 @@ async def test_what_a_paused_subscription_missed_is_held_and_then_released(datab
 
 
 async def test_gone_disables_the_subscription_at_once_and_says_so(database_url: str, redis_url: str) -> None:
+    """D13."""
     providers = Providers({"c": [camb("TIMEOUT")]})
     async with (
         living(database_url, redis_url) as relay,
@@ -239,6 +244,7 @@ async def test_a_deadline_ends_a_job_as_expired_after_one_last_look(database_url
 
 
 async def test_a_flush_of_redis_in_the_middle_loses_nothing(database_url: str, redis_url: str, redis: Redis) -> None:
+    """D19."""
     count = 100
     script = [fish("queued"), fish("processing"), fish("completed", audioUrl="https://x.example/a")]
     providers = Providers({f"task_{number}": list(script) for number in range(count)})
@@ -262,6 +268,7 @@ async def test_a_flush_of_redis_in_the_middle_loses_nothing(database_url: str, r
 
 
 async def test_a_hanging_receiver_delays_nobody_else(database_url: str, redis_url: str) -> None:
+    """D9."""
     providers = Providers(
         {f"task_{number}": [fish("completed", audioUrl="https://x.example/a")] for number in range(40)}
     )

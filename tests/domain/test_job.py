@@ -265,6 +265,16 @@ def test_retry_after_only_ever_lengthens(outcome: Outcome, retry_after_seconds: 
     assert asked.delay_seconds == max(plain, retry_after_seconds)
 
 
+@given(st.sampled_from([Outcome.PENDING, Outcome.UNKNOWN]), st.floats(-1e7, 8e4), st.lists(st.floats(0, 1e4)), DICE)
+def test_a_wall_clock_that_steps_either_way_leaves_every_gap_within_its_bounds(
+    outcome: Outcome, stepped_seconds: float, learned: list[float], jitter: float
+) -> None:
+    now = later(stepped_seconds)
+    following = step(a_job(), Memo(), Observation(outcome), now, PACE, tuple(sorted(learned)), jitter)
+    assert isinstance(following, Again)
+    assert PACE.min_seconds <= following.delay_seconds <= PACE.max_seconds
+
+
 def test_faults_in_a_row_back_off_and_one_good_answer_ends_that() -> None:
     memo, delays = Memo(), []
     for _ in range(8):
