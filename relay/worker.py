@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -48,6 +49,7 @@ SWEEP_LOCK_MS = 1_500  # one tick for all workers together in every two seconds
 REDIS_RETRY_SECONDS_MAX = 2.0
 RESTART_SECONDS = 1.0
 GC_THRESHOLD = 50_000  # many long-lived objects: fewer, later collections cost half as much
+FILES_MAX = 65_536
 STATIONS = ("poll", "deliver")
 
 
@@ -142,6 +144,7 @@ async def sweep(ctx: dict[str, Any]) -> None:
 
 async def startup(ctx: dict[str, Any]) -> None:
     """Builds the house, takes over the signals and asks for the first drains."""
+    raise_file_limit()
     closing = AsyncExitStack()
     relay = await closing.enter_async_context(open_relay(ctx["settings"]))
     await check_database(relay)
@@ -209,6 +212,17 @@ async def _warn_of_eviction(relay: Relay) -> None:
             policy=policy,
             fix="set maxmemory-policy to noeviction: due times that Redis drops are found only by the sweep",
         )
+
+
+def raise_file_limit() -> None:
+    """
+    Lets this process open as many files as its host allows it to. The soft limit is often 1024, and what two stations
+    have in flight and idle is more; programs that cannot bear more are those that use select(), which this does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _take_signals(house: House) -> None:

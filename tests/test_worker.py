@@ -1,11 +1,12 @@
 """Tests of whether a worker can be seen to work."""
 
 import asyncio
+import resource
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from relay.worker import PULSE_KEY, PULSE_SECONDS
+from relay.worker import FILES_MAX, PULSE_KEY, PULSE_SECONDS, raise_file_limit
 from tests.hosts import hosting
 from tests.trips import until
 
@@ -41,3 +42,15 @@ async def test_without_redis_the_check_fails_and_says_why(tmp_path: Path, databa
         done = await asyncio.to_thread(host.run, "worker", "--check")
         assert done.returncode == 1
         assert "redis does not answer" in done.stderr
+
+
+def test_a_worker_may_open_as_many_files_as_its_host_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        raise_file_limit()
+        raised, same = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert same == hard
+        assert raised == (FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
