@@ -326,6 +326,15 @@ async def _run_once(settings: Settings, context: dict[str, Any]) -> None:
     except asyncio.CancelledError:
         pass
     finally:
+        await _close(worker)
+
+
+async def _close(worker: Worker) -> None:
+    """arq's own way out stops half way when a job that it waits for was cancelled; then the rest is done without it."""
+    try:
+        await worker.close()
+    except asyncio.CancelledError:
+        worker.tasks.clear()
         await worker.close()
 
 

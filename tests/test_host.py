@@ -156,10 +156,11 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_sends(
         await made(client, "/v1/subscriptions", {"url": inbox.url()})
         await made(client, "/v1/jobs", {"provider": "camb", "provider_job_id": "c"})
         await asyncio.wait_for(arrived.wait(), 20)
-        host.processes["worker0"].terminate()
+        worker = host.processes.pop("worker0")
+        worker.terminate()
         await until(lambda: "worker_stopping" in host.log("worker0"))
         go_on.set()
-        assert await asyncio.to_thread(host.stop, "worker0") == 0
+        assert await asyncio.to_thread(worker.wait, 20) == 0, host.log("worker0")
         assert await delivered(client, 1)
         assert len(inbox.calls) == 1
 
