@@ -41,8 +41,8 @@ from relay.standing import Standing
 log = structlog.get_logger(__name__)
 
 JOBS_MAX = 20_000  # of one credential in one round; those due later have rounds of their own
-KEPT_AWAY_SECONDS = 60.0  # no single look at what a round is about to see, unless its worker dies
-ROUND_SECONDS_MAX = 30.0  # then the rest of the pages is left to the next round
+KEPT_AWAY_SECONDS = 90.0  # no single look at what a round is about to see, unless its worker dies
+ROUND_SECONDS_MAX = 60.0  # then the rest is left to single looks
 NOTHING_SOUGHT_SECONDS = 900.0
 AWAY_SECONDS = 2.0  # a round that lost Redis or the database is made again then
 AHEAD_SHARE = 0.9  # a round comes a little before the look that it spares

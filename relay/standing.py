@@ -164,8 +164,9 @@ class Standing:
 
     async def _apply(self, credential: Credential, verdict: Verdict) -> None:
         if verdict.status is CredentialStatus.THROTTLED:
-            if credential.status is CredentialStatus.ACTIVE:
-                until = seconds_after(self._clock.now(), verdict.hold_seconds)
+            until = seconds_after(self._clock.now(), verdict.hold_seconds)
+            is_longer = credential.throttled_until is None or until > credential.throttled_until
+            if not credential.is_paused and is_longer:
                 await self._mark(credential, verdict, until)
             return
         if credential.status is verdict.status:

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 from tests.provider_stub import HUAWEI_PROJECT, HUAWEI_TOKEN, VOCU_KEY
 from tests.receivers import Call, Wire
 
-PAGE_MAX = 100
 AUDIO = "https://files.example/a.mp3"
 
 Said = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
@@ -36,6 +35,7 @@ class HuaweiAccount:
     unlisted: set[str] = field(default_factory=set)
     refuse_list: Callable[[Mapping[str, str]], Said | None] = lambda _: None
     refuse_look: Callable[[str], Said | None] = lambda _: None
+    page_max: int = 100
     seconds: float = 0.0
     asked: list[Asked] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class HuaweiAccount:
         if refusal is not None:
             return refusal
         listed = [job for job in reversed(self.jobs) if job not in self.unlisted]
-        offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 10)), PAGE_MAX)
+        offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 10)), self.page_max)
         some = listed[offset : offset + limit]
         return self.as_list([(job, self.jobs[job]) for job in some], len(listed))
 

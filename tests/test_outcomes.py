@@ -223,19 +223,26 @@ async def test_nobody_is_asked_during_a_hold_whatever_its_dialect(house: House) 
 
 
 async def test_a_hold_shows_and_passes_by_itself(house: House) -> None:
-    throttles = [(429, {"code": "slow_down"}, {"retry-after": "1"})]
+    throttles = [(429, {"code": "slow_down"}, {"retry-after": seconds}) for seconds in ("2", "1")]
     speaker = Speaker(lambda _, number: throttles.pop() if throttles else (PENDING if number < 5 else DONE))
-    credential = await house.credential(speaker)
+    credential = await house.credential(speaker, max_concurrency=1)
     await house.watch(credential, 2)
 
-    async def is_throttled() -> bool:
-        return await house.status_of(credential) is CredentialStatus.THROTTLED
-
-    async with working(house.relay):
-        await until(is_throttled)
+    async def throttled_until() -> datetime | None:
         found = await house.relay.store.find_credential(TENANT, credential.id)
         assert found is not None
-        assert found.throttled_until is not None
+        return found.throttled_until if found.status is CredentialStatus.THROTTLED else None
+
+    async with working(house.relay):
+        first = await until(throttled_until)
+        await until(lambda: len(speaker.asked) == 2)
+
+        async def is_longer() -> bool:
+            second = await throttled_until()
+            assert second is not None  # not active in between, although the first hold is over
+            return (second - first).total_seconds() >= 2.0
+
+        await until(is_longer)
         await house.all_are("completed", 2)
     assert await house.status_of(credential) is CredentialStatus.ACTIVE
 

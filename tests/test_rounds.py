@@ -14,7 +14,9 @@ from redis.asyncio import Redis
 
 from relay.bootstrap import Relay
 from relay.domain.credential import CredentialStatus
+from relay.domain.moments import rfc3339, seconds_after
 from relay.register import JobRequest
+from relay.web.job_views import job_views
 from tests.account_stub import HuaweiAccount, Said, VocuAccount
 from tests.provider_stub import CREDENTIALS, hex_id, uuid_id
 from tests.receivers import Receiver
@@ -117,6 +119,19 @@ async def test_a_list_without_a_total_is_read_to_its_end(swift_scene: Enter) -> 
             await here.ended(250)
         assert not account.looks
         assert [one.query["offset"] for one in account.pages[:3]] == ["0", "100", "200"]
+
+
+async def test_a_list_that_gives_less_than_it_is_asked_for_is_read_on(swift_scene: Enter) -> None:
+    jobs = {uuid_id(number): {"status": "processing", "metadata": {}} for number in range(70)}
+    account = VocuAccount(jobs, page_max=30)
+    async with swift_scene(account, VOCU) as here:
+        await here.watch(list(account.jobs))
+        async with working(here.relay):
+            await until(lambda: len(account.pages) >= 3)
+            account.end()
+            await here.ended(70)
+        assert not account.looks
+        assert [one.query["offset"] for one in account.pages[:3]] == ["0", "30", "60"]
 
 
 async def test_a_job_alone_is_looked_at_singly(swift_scene: Enter) -> None:
@@ -328,3 +343,21 @@ async def test_newcomers_wait_for_the_next_round_instead_of_costing_a_request_ea
             account.end()
             await here.ended(300)
         assert not account.looks
+
+
+async def test_the_next_poll_that_is_shown_is_the_round(swift_scene: Enter) -> None:
+    account = running(5)
+    async with swift_scene(account) as here:
+        await here.watch(list(account.jobs))
+        async with working(here.relay):
+            await until(lambda: len(account.pages) >= 2)
+            await until(lambda: are_caught(here))
+            jobs = await here.relay.store.list_jobs(TENANT)
+            soon = seconds_after(here.relay.clock.now(), SWIFT_SECONDS + 0.2)
+            shown = [view["next_poll_at"] for view in await job_views(here.relay, jobs)]
+        assert all(moment <= rfc3339(soon) for moment in shown)
+
+
+async def are_caught(here: Scene) -> bool:
+    """Whether no round is under way, which keeps single looks away for long."""
+    return here.credential_id in await here.relay.polls.waiting(here.credential_id, 100)

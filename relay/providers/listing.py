@@ -98,8 +98,6 @@ def _written(item: Any) -> bytes:
 
 
 def _is_last(call: ListCall, document: dict[str, Any], items: int, next_offset: int) -> bool:
-    """By the total where there is one; else a page that is not full is the last."""
+    """By the total where there is one; else an empty page: who was asked for more than it gives cuts every page."""
     total = call.total.search(document) if call.total else None
-    if items == 0:
-        return True
-    return next_offset >= total if isinstance(total, int) else items < call.page_size
+    return items == 0 or (isinstance(total, int) and next_offset >= total)

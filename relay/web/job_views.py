@@ -58,10 +58,12 @@ async def watches_of(relay: Relay, pending: Sequence[Job]) -> dict[str, Watch]:
     try:
         async with asyncio.timeout(REDIS_SECONDS_MAX):
             for credential_id, ids in by_credential.items():
-                dues = await relay.polls.due_in_ms(credential_id, ids)
+                # Where many jobs are asked for at once, that comes before the look of their own.
+                *dues, round_ms = await relay.polls.due_in_ms(credential_id, [*ids, credential_id])
                 memos = await relay.polls.memos(credential_id, ids)
                 for job_id, due_ms, memo in zip(ids, dues, memos, strict=True):
-                    due_at = None if due_ms is None else seconds_after(now, due_ms / 1000)
+                    soonest_ms = due_ms if due_ms is None or round_ms is None else min(due_ms, round_ms)
+                    due_at = None if soonest_ms is None else seconds_after(now, soonest_ms / 1000)
                     watches[job_id] = Watch(due_at, Memo.parse(memo))
     except (Unreachable, TimeoutError) as error:
         log.warning("jobs_shown_without_schedule", reason=str(error))

@@ -63,11 +63,13 @@ def test_the_total_says_whether_there_is_more(catalog: Catalog) -> None:
     assert read(huawei, {"count": 150, "data": []}, offset=100).is_last
 
 
-def test_without_a_total_a_page_that_is_not_full_is_the_last(catalog: Catalog) -> None:
+def test_without_a_total_only_an_empty_page_is_the_last(catalog: Catalog) -> None:
     vocu = named(catalog, "vocu")
     full = [{"id": str(n), "status": "pending"} for n in range(100)]
     assert not read(vocu, {"status": 200, "data": full}).is_last
-    assert read(vocu, {"status": 200, "data": full[:99]}).is_last
+    cut = read(vocu, {"status": 200, "data": full[:20]}, offset=40)
+    assert (cut.is_last, cut.next_offset) == (False, 60)
+    assert read(vocu, {"status": 200, "data": []}, offset=60).is_last
 
 
 @pytest.mark.parametrize(
