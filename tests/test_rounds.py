@@ -235,7 +235,7 @@ async def test_where_the_list_is_refused_single_looks_do_the_work_and_the_creden
             await until(lambda: len({one.job for one in account.looks}) == 30, 5)
             account.end()
             await here.ended(30)
-        assert len(account.pages) <= 3
+        assert len(account.pages) * 5 < len(account.looks)  # it is tried again, ever more rarely
         credential = await here.relay.store.find_credential(TENANT, here.credential_id)
         assert credential is not None
         assert credential.status is CredentialStatus.ACTIVE
