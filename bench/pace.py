@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
-from relay.desk import spread
 from relay.domain.pacing import Pace, next_gap
+from relay.looking.desk import spread
 
 JOBS = 4000
 PAST = 500

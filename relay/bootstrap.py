@@ -13,24 +13,24 @@ from relay import __version__
 from relay.announce import FIRST_IN_FLIGHT, Announcer
 from relay.clock import Clock
 from relay.deliver import Deliver
-from relay.desk import Desk
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import BadSettings
 from relay.domain.ids import make_id
 from relay.egress import Egress, Guard
-from relay.errands import Errands
-from relay.ledger import Ledger
-from relay.looks import Looks
+from relay.looking.desk import Desk
+from relay.looking.errands import Errands
+from relay.looking.ledger import Ledger
+from relay.looking.looks import Looks
+from relay.looking.rounds import Rounds
+from relay.looking.standing import Standing
 from relay.poll import Poll
 from relay.providers.catalog import Catalog
 from relay.providers.definition import Definition
 from relay.reception import Reception
 from relay.register import Register
 from relay.result import Results
-from relay.rounds import Rounds
 from relay.schedule import Epoch, Limits, News, Noticeboard, Schedule, Turns, connect
 from relay.settings import Settings, provider_variables
-from relay.standing import Standing
 from relay.steer import Steer
 from relay.store import Cipher, Store, open_store
 from relay.submit import Submit

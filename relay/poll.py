@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from relay.clock import Clock
-from relay.desk import Desk, Docket, Sight
 from relay.domain.job import Again
 from relay.domain.observation import Observation
-from relay.ledger import Found, Ledger
-from relay.looks import ABSENT_SECONDS, Looks
-from relay.rounds import Rounds
+from relay.looking.desk import Desk, Docket, Sight
+from relay.looking.ledger import Found, Ledger
+from relay.looking.looks import ABSENT_SECONDS, Looks
+from relay.looking.rounds import Rounds
+from relay.looking.standing import Standing
 from relay.schedule import Done, Later, Lease, Schedule
-from relay.standing import Standing
 from relay.stream import Stream
 
 log = structlog.get_logger(__name__)

@@ -20,12 +20,12 @@ from relay.domain.subscription import (
     SubscriptionStatus,
 )
 from relay.egress import Guard
+from relay.looking.rounds import enrol
+from relay.looking.standing import budget
 from relay.providers.catalog import Catalog
 from relay.providers.check import check_credential, check_job, check_params, warnings_of
 from relay.providers.definition import Definition
-from relay.rounds import enrol
 from relay.schedule import Item, Schedule
-from relay.standing import budget
 from relay.store import Registration, Store
 from relay.webhooks.signing import check_secret, new_secret
 

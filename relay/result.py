@@ -11,14 +11,14 @@ import structlog
 
 from relay import metrics
 from relay.clock import Clock
-from relay.desk import Sight
 from relay.domain.errors import Unreachable
 from relay.domain.job import Job, JobStatus
 from relay.domain.links import is_link
 from relay.domain.moments import parse_rfc3339, seconds_after
 from relay.domain.observation import Observation, Outcome
-from relay.errands import RETRY_SECONDS, USED_UP, Errands, NotNow
-from relay.meter import Meter
+from relay.looking.desk import Sight
+from relay.looking.errands import RETRY_SECONDS, USED_UP, Errands, NotNow
+from relay.looking.meter import Meter
 from relay.providers.catalog import Catalog
 from relay.providers.look import REDACTED, look
 from relay.schedule import Turns

@@ -15,9 +15,9 @@ from relay.domain.job import Job, JobStatus
 from relay.domain.moments import next_version, seconds_after, to_ms
 from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.domain.subscription import SigningKey, Subscription, SubscriptionStatus, rotate
+from relay.looking.standing import budget, credential_data
 from relay.providers.catalog import Catalog
 from relay.schedule import Item, Schedule
-from relay.standing import budget, credential_data
 from relay.store import Store
 from relay.webhooks.signing import KEY_BYTES, jwk_of, new_secret, new_signing_key, public_key_of
 

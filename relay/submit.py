@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import structlog
 
 from relay.clock import Clock
-from relay.desk import Sight
 from relay.domain.errors import Refused, Unreachable
 from relay.domain.job import Job, JobStatus, submitted
 from relay.domain.moments import seconds_after
 from relay.domain.observation import ErrorCode, Observation, Outcome
-from relay.errands import RETRY_SECONDS, Errands, NotNow
-from relay.meter import Meter
+from relay.looking.desk import Sight
+from relay.looking.errands import RETRY_SECONDS, Errands, NotNow
+from relay.looking.meter import Meter
 from relay.providers.catalog import Catalog
 from relay.providers.request import SUBMIT_TIMEOUT_SECONDS
 from relay.providers.submit import NotSubmitted, Submission, Submitted, Unclear, submit

@@ -11,10 +11,10 @@ from relay.clock import Clock
 from relay.domain.credential import CredentialStatus
 from relay.domain.job import Memo, expire
 from relay.domain.moments import seconds_after, to_ms
+from relay.looking.rounds import enrol
+from relay.looking.standing import budget
 from relay.providers.catalog import Catalog
-from relay.rounds import enrol
 from relay.schedule import Epoch, Item, Schedule
-from relay.standing import budget
 from relay.store import PendingDelivery, Store
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 
 from relay import metrics
 from relay.bootstrap import Relay
-from relay.desk import Sight
 from relay.domain.credential import (
     PROBE_SECONDS,
     THROTTLE_SECONDS_FIRST,
@@ -27,6 +26,7 @@ from relay.domain.credential import (
 )
 from relay.domain.job import Memo
 from relay.domain.observation import Observation, Outcome
+from relay.looking.desk import Sight
 from relay.providers.request import target_for
 from tests.provider_stub import CREDENTIALS
 from tests.receivers import (

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from relay.clock import Clock
 from relay.egress import Answered, Egress, Guard, Outgoing, Unanswered
-from relay.meter import PATIENCE_SECONDS, UNMETERED_SECONDS, Meter
+from relay.looking.meter import PATIENCE_SECONDS, UNMETERED_SECONDS, Meter
 from relay.schedule import Limits, Schedule, connect
 from tests.receivers import Receiver, answering
 

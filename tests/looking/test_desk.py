@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from relay.bootstrap import Relay
-from relay.desk import Desk
 from relay.domain.credential import Credential
 from relay.domain.job import Job, JobStatus
+from relay.looking.desk import Desk
 from relay.schedule import Lease
 from tests.provider_stub import CREDENTIALS
 from tests.trips import TENANT, living, make_credential, watch

@@ -3,9 +3,9 @@
 import structlog
 
 from relay import metrics
-from relay.desk import Sight
 from relay.domain.errors import Unreachable
 from relay.domain.observation import Observation
+from relay.looking.desk import Sight
 from relay.schedule import Noticeboard
 
 log = structlog.get_logger(__name__)

@@ -6,18 +6,18 @@ from typing import Literal
 import structlog
 
 from relay.clock import Clock
-from relay.desk import Sight
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import Unreachable
 from relay.domain.job import Job, Memo
 from relay.domain.moments import to_ms
 from relay.domain.observation import Observation
 from relay.egress import Egress
-from relay.meter import PATIENCE_SECONDS, Meter
+from relay.looking.desk import Sight
+from relay.looking.meter import PATIENCE_SECONDS, Meter
+from relay.looking.standing import Standing, budget
 from relay.providers.definition import Definition
 from relay.providers.request import target_for
 from relay.schedule import Schedule
-from relay.standing import Standing, budget
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,7 @@ from datetime import datetime
 import structlog
 
 from relay.announce import Announcer
-from relay.breakers import Breakers
 from relay.clock import Clock
-from relay.curiosities import Curiosities
-from relay.desk import Desk, Sight
 from relay.domain.credential import (
     GOOD,
     PAUSED,
@@ -25,6 +22,9 @@ from relay.domain.credential import (
 from relay.domain.errors import Unreachable
 from relay.domain.moments import rfc3339, seconds_after, to_ms
 from relay.domain.observation import Observation, Outcome
+from relay.looking.breakers import Breakers
+from relay.looking.curiosities import Curiosities
+from relay.looking.desk import Desk, Sight
 from relay.providers.definition import Definition
 from relay.schedule import Limits, Noticeboard, Schedule
 from relay.store import Announcement, BusyCredential, Store

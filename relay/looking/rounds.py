@@ -12,7 +12,6 @@ import structlog
 
 from relay import metrics
 from relay.clock import Clock
-from relay.desk import Desk, Sight
 from relay.domain.errors import Unreachable
 from relay.domain.job import Again
 from relay.domain.moments import seconds_after
@@ -29,14 +28,15 @@ from relay.domain.round import (
     round_gap,
 )
 from relay.egress import Egress
-from relay.ledger import Found, Ledger
-from relay.looks import Looks
-from relay.meter import Meter
+from relay.looking.desk import Desk, Sight
+from relay.looking.ledger import Found, Ledger
+from relay.looking.looks import Looks
+from relay.looking.meter import Meter
+from relay.looking.standing import Standing
 from relay.providers.definition import Definition
 from relay.providers.listing import ListPage, list_page
 from relay.providers.request import Target
 from relay.schedule import Done, Item, Later, Lease, Schedule
-from relay.standing import Standing
 
 log = structlog.get_logger(__name__)
 

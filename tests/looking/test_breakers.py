@@ -1,7 +1,7 @@
 """A host that only fails is tried by one look at a time, ever more rarely, and trusted again after one good answer."""
 
-from relay.breakers import FAULTS_BORNE, SECONDS_FIRST, SECONDS_MAX, TRIAL_SECONDS, Breakers
 from relay.clock import Clock
+from relay.looking.breakers import FAULTS_BORNE, SECONDS_FIRST, SECONDS_MAX, TRIAL_SECONDS, Breakers
 
 HOST = "api.example"
 

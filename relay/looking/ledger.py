@@ -8,10 +8,10 @@ import structlog
 from relay import metrics
 from relay.announce import Announcer
 from relay.clock import Clock
-from relay.desk import Desk, Sight
 from relay.domain.job import Again, Ended, Job, JobStatus, Memo, step
 from relay.domain.moments import to_ms
 from relay.domain.observation import Observation, Outcome
+from relay.looking.desk import Desk, Sight
 from relay.store import Duration, Store
 
 log = structlog.get_logger(__name__)

@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 
 from relay import metrics
 from relay.bootstrap import Relay
-from relay.desk import Sight
 from relay.domain.job import Again, Memo
 from relay.domain.moments import to_ms
 from relay.domain.observation import Observation, Outcome, Result
-from relay.ledger import CONTESTED_SECONDS, GAPS_UNWATCHED, POISON_SECONDS, Found, Ledger
+from relay.looking.desk import Sight
+from relay.looking.ledger import CONTESTED_SECONDS, GAPS_UNWATCHED, POISON_SECONDS, Found, Ledger
 from relay.providers.request import target_for
 from tests.provider_stub import CREDENTIALS
 from tests.trips import TENANT, living, make_credential, watch

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from relay import metrics
 from relay.clock import Clock
-from relay.desk import Sight
 from relay.domain.observation import Observation, Outcome
 from relay.egress import Egress
-from relay.meter import Meter
+from relay.looking.desk import Sight
+from relay.looking.meter import Meter
+from relay.looking.standing import Standing
 from relay.providers.look import look
 from relay.schedule import Schedule
-from relay.standing import Standing
 
 LAST_LOOK = 1_000_000
 ABSENT_SECONDS = 60.0  # a job whose definition is away, or whose secrets no key opens, is asked about again then
