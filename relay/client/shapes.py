@@ -13,10 +13,14 @@ ItemT = TypeVar("ItemT")
 
 
 class Page(TypedDict, Generic[ItemT]):
-    """One page; `next_cursor` is None on the last page of a list, and always a cursor on one of the feed."""
+    """
+    One page; `next_cursor` is None on the last page of a list, and always a cursor on one of the feed. `prev_cursor` is
+    None on the first page, and on all of the feed.
+    """
 
     data: list[ItemT]
     next_cursor: str | None
+    prev_cursor: str | None
 
 
 class Fault(TypedDict):

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import BadSettings, Conflict
+from relay.domain.place import Place
 from relay.store.events import write_announcements
 from relay.store.rows import Announcement, AnyRow
-from relay.store.sql import LIST_DEFAULT, Verbs, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Verbs, paged, reading, writing
 from relay.store.tables import JOB_IS_PENDING, JOB_IS_SUBMITTING, credentials, jobs
 
 FIXED = ("id", "tenant", "created_at")  # what no change changes
@@ -79,7 +80,7 @@ class CredentialVerbs(Verbs):
         provider: str | None = None,
         name: str | None = None,
         status: str | None = None,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
     ) -> list[Credential]:
         """The tenant's credentials, newest first."""
@@ -87,7 +88,7 @@ class CredentialVerbs(Verbs):
         for column, value in (("provider", provider), ("name", name), ("status", status)):
             if value is not None:
                 query = query.where(credentials.c[column] == str(value))
-        rows = await connection.execute(newest(query, credentials, before, limit))
+        rows = await connection.execute(paged(query, credentials, place, limit))
         return [self._vault.credential(row, is_lenient=True) for row in rows]
 
     @reading

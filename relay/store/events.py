@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Attempt, Delivery, DeliveryStatus, Trigger
 from relay.domain.event import Event
+from relay.domain.place import Place
 from relay.store.rows import (
     Announcement,
     Parcel,
@@ -23,7 +24,7 @@ from relay.store.rows import (
     event_row,
     progress_values,
 )
-from relay.store.sql import LIST_DEFAULT, Database, Verbs, in_bulk, is_tenants, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Database, Verbs, in_bulk, is_tenants, paged, reading, writing
 from relay.store.tables import DELIVERY_IS_PENDING, attempts, deliveries, events
 
 # What a redelivery may be asked of. A held delivery waits for its subscription, a cancelled one for nobody.
@@ -83,7 +84,7 @@ class EventVerbs(Verbs):
         *,
         type: str | None = None,  # noqa: A002  the filter's name in the API
         job: str | None = None,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
     ) -> list[Event]:
         """The tenant's events, newest first."""
@@ -94,7 +95,7 @@ class EventVerbs(Verbs):
             query = query.where(events.c.tenant == tenant)
         else:
             query = query.where(events.c.job_id == job, is_tenants(events, tenant))
-        return [event_of(row) for row in await connection.execute(newest(query, events, before, limit))]
+        return [event_of(row) for row in await connection.execute(paged(query, events, place, limit))]
 
     @reading
     async def events_after(
@@ -144,7 +145,7 @@ class EventVerbs(Verbs):
         subscription: str | None = None,
         event: str | None = None,
         job: str | None = None,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
     ) -> list[Delivery]:
         """The tenant's deliveries, newest first."""
@@ -155,7 +156,7 @@ class EventVerbs(Verbs):
         for name, value in wanted.items():
             if value is not None:
                 query = query.where(deliveries.c[name] == str(value))
-        return [delivery_of(row) for row in await connection.execute(newest(query, deliveries, before, limit))]
+        return [delivery_of(row) for row in await connection.execute(paged(query, deliveries, place, limit))]
 
     @reading
     async def list_attempts(self, connection: AsyncConnection, tenant: str, delivery_id: str) -> list[Attempt]:

@@ -9,10 +9,11 @@ from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.job import OPEN, Job, JobStatus
+from relay.domain.place import Place
 from relay.domain.subscription import Subscription
 from relay.store.events import write_announcements
 from relay.store.rows import Ending, Registration, ending_values, job_of, job_row, label
-from relay.store.sql import LIST_DEFAULT, Verbs, in_bulk, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Verbs, in_bulk, paged, reading, writing
 from relay.store.tables import deliveries, events, jobs, storable, subscriptions
 
 ROUNDS_MAX = 5  # each starts anew for ids whose holder let go between insert and look
@@ -126,11 +127,11 @@ class JobVerbs(Verbs):
         credential: str | None = None,
         provider_job_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
     ) -> list[Job]:
         """
-        The tenant's jobs, newest first; `credential` is its id, `before` the id that ended the page before.
+        The tenant's jobs, newest first; `credential` is its id, `place` where the page lies, None for the first.
 
         `metadata` matches by equality of each pair, a number or boolean by what JSON writes for it.
         """
@@ -147,7 +148,7 @@ class JobVerbs(Verbs):
         if metadata:
             labels = {storable(key): label(value) for key, value in metadata.items()}
             query = query.where(self._database.has_labels(jobs.c.labels, labels))
-        return [job_of(row) for row in await connection.execute(newest(query, jobs, before, limit))]
+        return [job_of(row) for row in await connection.execute(paged(query, jobs, place, limit))]
 
     @reading
     async def load_jobs(self, connection: AsyncConnection, ids: Collection[str]) -> dict[str, Job]:

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.key import Key
+from relay.domain.place import Place
 from relay.store.rows import AnyRow, SavedCall, key_of, key_row
-from relay.store.sql import LIST_DEFAULT, Verbs, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Verbs, paged, reading, writing
 from relay.store.tables import idempotency, keys
 
 CALL_SECONDS_MAX = 120  # a call in flight for longer died with its process; whoever repeats it may have it
@@ -30,10 +31,10 @@ class KeyVerbs(Verbs):
 
     @reading
     async def list_keys(
-        self, connection: AsyncConnection, tenant: str, before: str | None = None, limit: int = LIST_DEFAULT
+        self, connection: AsyncConnection, tenant: str, place: Place | None = None, limit: int = LIST_DEFAULT
     ) -> list[Key]:
-        """The tenant's keys, newest first; `before` is the id that ended the page before."""
-        query = newest(select(keys).where(keys.c.tenant == tenant), keys, before, limit)
+        """The tenant's keys, newest first; `place` is where the page lies."""
+        query = paged(select(keys).where(keys.c.tenant == tenant), keys, place, limit)
         return [key_of(row) for row in await connection.execute(query)]
 
     @writing

@@ -7,10 +7,11 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Delivery, DeliveryStatus
+from relay.domain.place import Place
 from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.domain.subscription import SubscriptionStatus
 from relay.store.rows import AnyRow, Values, delivery_of
-from relay.store.sql import LIST_DEFAULT, Verbs, is_tenants, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Verbs, is_tenants, paged, reading, writing
 from relay.store.tables import DELIVERY_IS_PENDING, RECOVERY_IS_RUNNING, deliveries, recoveries, subscriptions
 
 AGAIN = {
@@ -44,14 +45,14 @@ class RecoveryVerbs(Verbs):
         tenant: str,
         subscription_id: str,
         *,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
     ) -> list[Recovery]:
         """The recoveries of the tenant's subscription, newest first."""
         query = select(recoveries).where(
             is_tenants(recoveries, tenant), recoveries.c.subscription_id == subscription_id
         )
-        return [_recovery(row) for row in await connection.execute(newest(query, recoveries, before, limit))]
+        return [_recovery(row) for row in await connection.execute(paged(query, recoveries, place, limit))]
 
     @reading
     async def running_recoveries(self, connection: AsyncConnection, limit: int) -> list[str]:

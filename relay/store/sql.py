@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Select, Table
+from sqlalchemy import ColumnElement, Select, Table, select
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay.domain.errors import Unreachable
+from relay.domain.place import Place
 from relay.store.migrations import upgrade
 from relay.store.rows import Vault
 
@@ -187,10 +188,13 @@ async def in_bulk(write: Callable[[Sequence[T]], Awaitable[set[str]]], items: Se
     return await in_bulk(write, items[:half]) | await in_bulk(write, items[half:])
 
 
-def newest(query: Select[Any], table: Table, before: str | None, limit: int) -> Select[Any]:
-    """The query's newest rows first, those with an id smaller than `before`."""
-    if before is not None:
-        query = query.where(table.c.id < before)
+def paged(query: Select[Any], table: Table, place: Place | None, limit: int) -> Select[Any]:
+    """The query's rows beside the place, those nearest to it, newest first; without a place the newest of all."""
+    if place is not None and place.is_newer:
+        nearest = query.where(table.c.id > place.id).order_by(table.c.id).limit(limit).subquery()
+        return select(nearest).order_by(nearest.c.id.desc())
+    if place is not None:
+        query = query.where(table.c.id < place.id)
     return query.order_by(table.c.id.desc()).limit(limit)
 
 

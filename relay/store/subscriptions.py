@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.domain.delivery import Delivery, DeliveryStatus
 from relay.domain.moments import to_ms
+from relay.domain.place import Place
 from relay.domain.subscription import Subscription, SubscriptionStatus
 from relay.store.events import write_announcements
 from relay.store.rows import Announcement, delivery_of
-from relay.store.sql import LIST_DEFAULT, Verbs, is_tenants, newest, reading, writing
+from relay.store.sql import LIST_DEFAULT, Verbs, is_tenants, paged, reading, writing
 from relay.store.tables import DELIVERY_IS_HELD, DELIVERY_IS_PENDING, deliveries, subscriptions
 
 FIXED = ("id", "tenant", "job_id", "created_at")  # what no change changes
@@ -63,7 +64,7 @@ class SubscriptionVerbs(Verbs):
         tenant: str,
         *,
         status: str | None = None,
-        before: str | None = None,
+        place: Place | None = None,
         limit: int = LIST_DEFAULT,
         include_callbacks: bool = False,
     ) -> list[Subscription]:
@@ -73,7 +74,7 @@ class SubscriptionVerbs(Verbs):
             query = query.where(subscriptions.c.status == str(status))
         if not include_callbacks:
             query = query.where(subscriptions.c.job_id.is_(None))
-        rows = await connection.execute(newest(query, subscriptions, before, limit))
+        rows = await connection.execute(paged(query, subscriptions, place, limit))
         return [self._vault.subscription(row, is_lenient=True) for row in rows]
 
     @reading

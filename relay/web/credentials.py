@@ -11,7 +11,7 @@ from relay.domain.errors import Fault
 from relay.domain.moments import next_version
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, check, invalid, name_faults
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.patches import TRIES_MAX, merged
 from relay.web.problems import Problem, changed_meanwhile, not_found
 from relay.web.schemas import ChangedCredential, CredentialsQuery, NewCredential
@@ -50,17 +50,18 @@ async def create(call: Call) -> Response:
 async def index(call: Call) -> Response:
     """A page of credentials."""
     query = call.asked(CredentialsQuery)
-    page = open_page(call.relay.tokens, query, "crd")
+    asked = open_page(call.relay.tokens, query, "crd")
     rows = await call.relay.store.find_credentials(
         call.tenant,
         provider=query.provider,
         name=query.name,
         status=query.status,
-        before=page.before,
-        limit=page.want,
+        place=asked.place,
+        limit=asked.want,
     )
-    views = [credential_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    page = page_of(asked, rows)
+    views = [credential_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def show(call: Call) -> Response:

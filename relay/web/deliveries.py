@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from relay.domain.delivery import delivery_view
 from relay.web.calls import Call, answer
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.problems import not_found
 from relay.web.schemas import DeliveriesQuery
 
@@ -12,18 +12,19 @@ from relay.web.schemas import DeliveriesQuery
 async def index(call: Call) -> Response:
     """A page of deliveries, without their attempts."""
     query = call.asked(DeliveriesQuery)
-    page = open_page(call.relay.tokens, query, "dlv")
+    asked = open_page(call.relay.tokens, query, "dlv")
     rows = await call.relay.store.list_deliveries(
         call.tenant,
         status=query.status,
         subscription=query.subscription,
         event=query.event,
         job=query.job,
-        before=page.before,
-        limit=page.want,
+        place=asked.place,
+        limit=asked.want,
     )
-    views = [delivery_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    page = page_of(asked, rows)
+    views = [delivery_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def show(call: Call) -> Response:

@@ -8,7 +8,7 @@ from relay.domain.ids import is_id
 from relay.web import waiting
 from relay.web.calls import Call, answer
 from relay.web.checks import bad_query
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.problems import not_found
 from relay.web.schemas import EventsQuery
 
@@ -23,12 +23,13 @@ async def index(call: Call) -> Response:
         return await _feed(call, query, query.after)
     if query.wait is not None:
         raise bad_query([Fault("?wait", "only the feed waits: give `after` as well", "invalid_format")])
-    page = open_page(call.relay.tokens, query, "evt")
+    asked = open_page(call.relay.tokens, query, "evt")
     rows = await call.relay.store.list_events(
-        call.tenant, type=query.type, job=query.job, before=page.before, limit=page.want
+        call.tenant, type=query.type, job=query.job, place=asked.place, limit=asked.want
     )
-    views = [event_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    page = page_of(asked, rows)
+    views = [event_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def _feed(call: Call, query: EventsQuery, after: str) -> Response:
@@ -45,7 +46,8 @@ async def _feed(call: Call, query: EventsQuery, after: str) -> Response:
     events = await waiting.until(relay, call.tenant, query.wait, look, bool) if query.wait else await look()
     last = events[-1].id if events else place
     views = [event_view(one) for one in events if query.type in (None, one.type) and query.job in (None, one.job_id)]
-    return answer({"data": views, "next_cursor": relay.tokens.for_cursor(last or FEED_START)})
+    cursor = relay.tokens.for_cursor(last or FEED_START)
+    return answer({"data": views, "next_cursor": cursor, "prev_cursor": None})
 
 
 async def _place(call: Call, after: str) -> str | None:

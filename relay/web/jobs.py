@@ -16,7 +16,7 @@ from relay.web import waiting
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, bad_query, check, invalid, metadata_faults, name_faults, pointer
 from relay.web.job_views import job_views
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view, whole_view
 from relay.web.problems import Problem, not_found, refusal_view
 from relay.web.schemas import JobQuery, JobsQuery, NewJob, NewJobs
 
@@ -86,10 +86,10 @@ async def create_batch(call: Call) -> Response:
 async def index(call: Call) -> Response:
     """A page of jobs."""
     query = call.asked(JobsQuery)
-    page = open_page(call.relay.tokens, query, "job")
+    asked = open_page(call.relay.tokens, query, "job")
     credential = await _credential_id(call, query) if query.credential else None
     if query.credential and credential is None:
-        return answer({"data": [], "next_cursor": None})
+        return answer(whole_view([]))
     rows = await call.relay.store.list_jobs(
         call.tenant,
         status=query.status,
@@ -97,11 +97,12 @@ async def index(call: Call) -> Response:
         credential=credential,
         provider_job_id=query.provider_job_id,
         metadata=query.metadata,
-        before=page.before,
-        limit=page.want,
+        place=asked.place,
+        limit=asked.want,
     )
-    views = await job_views(call.relay, rows[: shown(page, rows)])
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    page = page_of(asked, rows)
+    views = await job_views(call.relay, page.rows)
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def show(call: Call) -> Response:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from relay.domain.key import SCOPES, Key, digest, key_view, make_key
 from relay.web.calls import Call, answer, created
 from relay.web.checks import check
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.problems import not_found
 from relay.web.schemas import NewKey, PageQuery
 
@@ -33,10 +33,11 @@ async def create(call: Call) -> Response:
 
 async def index(call: Call) -> Response:
     """A page of the tenant's keys."""
-    page = open_page(call.relay.tokens, call.asked(PageQuery), "key")
-    rows = await call.relay.store.list_keys(call.tenant, page.before, page.want)
-    views = [key_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    asked = open_page(call.relay.tokens, call.asked(PageQuery), "key")
+    rows = await call.relay.store.list_keys(call.tenant, asked.place, asked.want)
+    page = page_of(asked, rows)
+    views = [key_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def revoke(call: Call) -> Response:

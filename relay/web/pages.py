@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from relay.domain.errors import Fault
-from relay.domain.ids import Prefix, is_id
+from relay.domain.ids import Prefix
+from relay.domain.place import Place
 from relay.tokens import Tokens
 from relay.web.checks import bad_query
 from relay.web.schemas import PageQuery
@@ -19,12 +20,15 @@ class Listed(Protocol):
         """Sorts by the moment of its making."""
 
 
+ListedT = TypeVar("ListedT", bound=Listed)
+
+
 @dataclass(frozen=True, slots=True)
-class Page:
+class Asked:
     """What to ask the store for: `want` is one more than is shown, to know whether there are more."""
 
     limit: int
-    before: str | None
+    place: Place | None
 
     @property
     def want(self) -> int:
@@ -32,26 +36,51 @@ class Page:
         return self.limit + 1
 
 
-def open_page(tokens: Tokens, query: PageQuery, prefix: Prefix) -> Page:
+@dataclass(frozen=True, slots=True)
+class Page(Generic[ListedT]):
+    """What is shown, newest first, and the places of the pages beside it; None where nothing is known to be."""
+
+    rows: Sequence[ListedT]
+    newer: Place | None
+    older: Place | None
+
+
+def open_page(tokens: Tokens, query: PageQuery, prefix: Prefix) -> Asked:
     """The page that the query asks for; Problem 400 for a cursor that is not this list's."""
     if query.cursor is None:
-        return Page(query.limit, None)
-    place = tokens.place_of(query.cursor)
-    if place is None or not is_id(prefix, place):
-        fault = Fault("?cursor", "not a cursor of this list; take `next_cursor` as it was given", "malformed")
-        raise bad_query([fault])
-    return Page(query.limit, place)
+        return Asked(query.limit, None)
+    told = tokens.place_of(query.cursor)
+    place = None if told is None else Place.parse(told, prefix)
+    if place is None:
+        detail = "not a cursor of this list; take `next_cursor` or `prev_cursor` as it was given"
+        raise bad_query([Fault("?cursor", detail, "malformed")])
+    return Asked(query.limit, place)
 
 
-def shown(page: Page, rows: Sequence[Listed]) -> int:
-    """How many of the rows the page shows."""
-    return min(page.limit, len(rows))
+def page_of(asked: Asked, read: Sequence[ListedT]) -> Page[ListedT]:
+    """Lays out the rows that were read, newest first, which are one more than are shown where there are more."""
+    has_more = len(read) > asked.limit
+    came_up = asked.place is not None and asked.place.is_newer
+    rows = read[-asked.limit :] if came_up else read[: asked.limit]
+    if not rows:
+        return Page(rows, None, None)
+    # Whence one came there is something, or was a moment ago.
+    has_newer = has_more if came_up else asked.place is not None
+    has_older = came_up or has_more
+    return Page(
+        rows, Place(rows[0].id, is_newer=True) if has_newer else None, Place(rows[-1].id) if has_older else None
+    )
 
 
-def page_view(tokens: Tokens, page: Page, rows: Sequence[Listed], views: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The page as the API shows it; `views` are those of the rows that it shows."""
-    has_more = len(rows) > page.limit
+def page_view(tokens: Tokens, page: Page[Any], views: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The page as the API shows it; `views` are those of its rows."""
     return {
         "data": list(views),
-        "next_cursor": tokens.for_cursor(rows[page.limit - 1].id) if has_more else None,
+        "next_cursor": page.older and tokens.for_cursor(page.older.dump()),
+        "prev_cursor": page.newer and tokens.for_cursor(page.newer.dump()),
     }
+
+
+def whole_view(views: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A list that is short enough to have one page."""
+    return {"data": list(views), "next_cursor": None, "prev_cursor": None}

@@ -11,7 +11,7 @@ from relay.domain.recovery import recovery_view
 from relay.domain.subscription import Subscription
 from relay.web.calls import Call, answer
 from relay.web.checks import check
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.problems import not_found
 from relay.web.schemas import NewRecovery, PageQuery
 
@@ -32,10 +32,11 @@ async def create(call: Call) -> Response:
 async def index(call: Call) -> Response:
     """A page of the subscription's recoveries."""
     subscription = await _subscription(call)
-    page = open_page(call.relay.tokens, call.asked(PageQuery), "rcv")
-    rows = await call.relay.store.list_recoveries(call.tenant, subscription.id, before=page.before, limit=page.want)
-    views = [recovery_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    asked = open_page(call.relay.tokens, call.asked(PageQuery), "rcv")
+    rows = await call.relay.store.list_recoveries(call.tenant, subscription.id, place=asked.place, limit=asked.want)
+    page = page_of(asked, rows)
+    views = [recovery_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def _subscription(call: Call) -> Subscription:

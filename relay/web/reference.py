@@ -6,6 +6,7 @@ from relay.domain.pacing import learned_view
 from relay.domain.subscription import EVENT_TYPES, JOB_EVENTS
 from relay.providers.definition import Definition
 from relay.web.calls import Call, answer
+from relay.web.pages import whole_view
 from relay.web.problems import not_found
 
 EVENT_DESCRIPTIONS = {
@@ -22,7 +23,7 @@ EVENT_DESCRIPTIONS = {
 
 async def list_providers(call: Call) -> Response:
     """All providers on one page: they are few."""
-    return answer({"data": [_provider_view(one) for one in call.relay.catalog], "next_cursor": None})
+    return answer(whole_view([_provider_view(one) for one in call.relay.catalog]))
 
 
 async def show_provider(call: Call) -> Response:
@@ -47,7 +48,7 @@ async def list_event_types(_call: Call) -> Response:
         }
         for name in EVENT_TYPES
     ]
-    return answer({"data": data, "next_cursor": None})
+    return answer(whole_view(data))
 
 
 def _provider_view(definition: Definition) -> dict[str, object]:

@@ -46,10 +46,14 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 
 
 class Page(Shape, Generic[ShapeT]):
-    """One page of a list, newest first; `next_cursor` is null on the last."""
+    """
+    One page of a list, newest first; `next_cursor` leads to older ones and is null on the last page, `prev_cursor` to
+    newer ones and is null on the first.
+    """
 
     data: list[ShapeT]
     next_cursor: str | None
+    prev_cursor: str | None
 
 
 class File(Shape):

@@ -31,7 +31,7 @@ from relay.web.checks import (
     secret_faults,
     url_faults,
 )
-from relay.web.pages import open_page, page_view, shown
+from relay.web.pages import open_page, page_of, page_view
 from relay.web.patches import TRIES_MAX, merged
 from relay.web.problems import changed_meanwhile, not_found
 from relay.web.schemas import (
@@ -78,12 +78,13 @@ async def create(call: Call) -> Response:
 async def index(call: Call) -> Response:
     """A page of subscriptions; the one-off ones of single jobs are not among them."""
     query = call.asked(SubscriptionsQuery)
-    page = open_page(call.relay.tokens, query, "sub")
+    asked = open_page(call.relay.tokens, query, "sub")
     rows = await call.relay.store.list_subscriptions(
-        call.tenant, status=query.status, before=page.before, limit=page.want
+        call.tenant, status=query.status, place=asked.place, limit=asked.want
     )
-    views = [subscription_view(one) for one in rows[: shown(page, rows)]]
-    return answer(page_view(call.relay.tokens, page, rows, views))
+    page = page_of(asked, rows)
+    views = [subscription_view(one) for one in page.rows]
+    return answer(page_view(call.relay.tokens, page, views))
 
 
 async def show(call: Call) -> Response:

@@ -6,6 +6,7 @@ import pytest
 
 from relay.domain.credential import CredentialStatus
 from relay.domain.errors import Conflict
+from relay.domain.place import Place
 from relay.store import Cipher, Store, open_store
 from tests.store.facts import NOW, SECOND, TENANT, announcement, credential, event, job, registrations
 
@@ -37,7 +38,7 @@ async def test_credentials_are_listed_by_what_they_are(store: Store) -> None:
     assert await store.find_credentials(TENANT, provider="camb") == [new, old]
     assert await store.find_credentials(TENANT, name="old") == [other, old]
     assert await store.find_credentials(TENANT, status=CredentialStatus.AUTH_FAILED) == [new]
-    assert await store.find_credentials(TENANT, before=new.id, limit=1) == [old]
+    assert await store.find_credentials(TENANT, place=Place(new.id), limit=1) == [old]
 
 
 async def test_a_change_is_made_by_whoever_comes_first(store: Store) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay.domain.delivery import Delivery, DeliveryStatus
+from relay.domain.place import Place
 from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.store import Parcel, Store
 from relay.store.rows import Summons
@@ -30,7 +31,7 @@ async def test_deliveries_are_listed_by_what_they_are(store: Store) -> None:
     assert await store.list_deliveries(TENANT, subscription="sub_1") == [third, first]
     assert await store.list_deliveries(TENANT, event=told.id) == [second, first]
     assert await store.list_deliveries(TENANT, job=told.job_id) == [second, first]
-    assert await store.list_deliveries(TENANT, before=second.id, limit=1) == [first]
+    assert await store.list_deliveries(TENANT, place=Place(second.id), limit=1) == [first]
 
 
 async def test_a_parcel_is_the_delivery_and_its_event(store: Store) -> None:

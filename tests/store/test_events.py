@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from relay.domain.event import Event
+from relay.domain.place import Place
 from relay.store import Store
 from relay.store.events import write_announcements
 from tests.store.facts import NOW, SECOND, TENANT, announcement, event
@@ -34,7 +35,7 @@ async def test_events_are_listed_by_what_they_are(store: Store) -> None:
     assert await store.list_events(TENANT) == [second, first]
     assert await store.list_events(TENANT, type="webhook.test") == [first]
     assert await store.list_events(TENANT, job="job_1") == [second]
-    assert await store.list_events(TENANT, before=second.id, limit=1) == [first]
+    assert await store.list_events(TENANT, place=Place(second.id), limit=1) == [first]
 
 
 async def test_the_feed_is_in_order_of_acceptance(store: Store) -> None:

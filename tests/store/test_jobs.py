@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay.domain.job import JobStatus
+from relay.domain.place import Place
 from relay.store import Ending, Registration, Store
 from relay.store.jobs import END
 from relay.store.rows import ending_values
@@ -104,7 +105,7 @@ async def test_jobs_are_listed_by_what_they_are(store: Store) -> None:
     await store.register_jobs(registrations(first, second, third, job(tenant="another", metadata={"order": "B"})))
     await store.advance_jobs([Ending(ended(first))])
     assert [one.id for one in await store.list_jobs(TENANT)] == [third.id, second.id, first.id]
-    assert await store.list_jobs(TENANT, before=third.id, limit=1) == [second]
+    assert await store.list_jobs(TENANT, place=Place(third.id), limit=1) == [second]
     assert await store.list_jobs(TENANT, status=JobStatus.COMPLETED) == [ended(first)]
     assert await store.list_jobs(TENANT, provider="vocu", status="pending") == []
     assert await store.list_jobs(TENANT, credential="crd_two") == [second]

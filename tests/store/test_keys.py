@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from relay.domain.place import Place
 from relay.store import Store
 from relay.store.keys import CALL_SECONDS_MAX
 from tests.store.facts import NOW, SECOND, TENANT, key
@@ -20,7 +21,9 @@ async def test_keys_are_listed_newest_first_and_in_pages(store: Store) -> None:
         await store.add_key(one)
     assert await store.list_keys(TENANT) == [third, second, first]
     assert await store.list_keys(TENANT, None, 2) == [third, second]
-    assert await store.list_keys(TENANT, second.id, 2) == [first]
+    assert await store.list_keys(TENANT, Place(second.id), 2) == [first]
+    assert await store.list_keys(TENANT, Place(first.id, is_newer=True), 2) == [third, second]
+    assert await store.list_keys(TENANT, Place(first.id, is_newer=True), 1) == [second]
 
 
 async def test_a_key_is_revoked_once_and_by_its_own_tenant(store: Store) -> None:

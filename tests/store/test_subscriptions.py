@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.domain.delivery import DeliveryStatus
+from relay.domain.place import Place
 from relay.domain.subscription import SubscriptionStatus
 from relay.store import Registration, Store
 from tests.store.facts import NOW, SECOND, TENANT, announcement, delivery, event, job, subscription
@@ -32,7 +33,7 @@ async def test_subscriptions_are_listed_by_status_and_in_pages(store: Store) -> 
         await store.add_subscription(one)
     assert await store.list_subscriptions(TENANT) == [new, paused, old]
     assert await store.list_subscriptions(TENANT, status=SubscriptionStatus.PAUSED) == [paused]
-    assert await store.list_subscriptions(TENANT, before=new.id, limit=1) == [paused]
+    assert await store.list_subscriptions(TENANT, place=Place(new.id), limit=1) == [paused]
 
 
 async def test_all_of_a_tenant_listen_but_callbacks_to_their_own_job_alone(store: Store) -> None:

@@ -1,5 +1,7 @@
 """Tests of lists in pages."""
 
+from typing import Any
+
 from tests.web.house import House, faults, refused, told
 
 
@@ -14,6 +16,11 @@ async def collected(house: House, path: str, limit: int) -> list[str]:
         if page["next_cursor"] is None:
             return ids
         page = told(await house.api.get(f"{query}&cursor={page['next_cursor']}"))
+
+
+async def turned(house: House, cursor: str, limit: int = 3) -> Any:
+    """The page of subscriptions that the cursor leads to."""
+    return told(await house.api.get(f"/v1/subscriptions?limit={limit}&cursor={cursor}"))
 
 
 async def test_pages_hold_everything_once_newest_first(house: House) -> None:
@@ -32,6 +39,63 @@ async def test_pages_are_stable_under_inserts_and_removals(house: House) -> None
     second = told(await house.api.get(f"/v1/subscriptions?limit=3&cursor={first['next_cursor']}"))
     assert [one["id"] for one in second["data"]] == sorted(made, reverse=True)[3:]
     assert second["next_cursor"] is None
+
+
+async def test_the_way_back_shows_the_same_pages(house: House) -> None:
+    made = [(await house.add_subscription())["id"] for _ in range(8)]
+    made.sort(reverse=True)
+    first = told(await house.api.get("/v1/subscriptions?limit=3"))
+    second = await turned(house, first["next_cursor"])
+    third = await turned(house, second["next_cursor"])
+    assert first["prev_cursor"] is None
+    assert third["next_cursor"] is None
+    back = await turned(house, third["prev_cursor"])
+    assert back == second
+    top = await turned(house, back["prev_cursor"])
+    assert top == first
+    assert [one["id"] for page in (first, second, third) for one in page["data"]] == made
+
+
+async def test_the_way_back_leads_through_everything_made_meanwhile_each_once(house: House) -> None:
+    old = [(await house.add_subscription())["id"] for _ in range(5)]
+    page = told(await house.api.get("/v1/subscriptions?limit=2"))
+    page = await turned(house, page["next_cursor"], limit=2)
+    seen = [one["id"] for one in page["data"]]
+    new = []
+    while page["prev_cursor"] is not None:
+        if len(new) < 6:
+            new.append((await house.add_subscription())["id"])
+        page = await turned(house, page["prev_cursor"], limit=2)
+        assert len(page["data"]) <= 2
+        seen = [one["id"] for one in page["data"]] + seen
+    assert seen == sorted([*old[1:], *new], reverse=True)
+
+
+async def test_where_what_was_newer_is_gone_the_way_back_ends(house: House) -> None:
+    made = [(await house.add_subscription())["id"] for _ in range(3)]
+    first = told(await house.api.get("/v1/subscriptions?limit=1"))
+    second = await turned(house, first["next_cursor"], limit=1)
+    await house.api.delete(f"/v1/subscriptions/{max(made)}")
+    assert await turned(house, second["prev_cursor"], limit=1) == {
+        "data": [],
+        "next_cursor": None,
+        "prev_cursor": None,
+    }
+
+
+async def test_a_filter_holds_on_the_way_back_too(house: House) -> None:
+    await house.add_credential()
+    jobs = [await house.add_job(f"c-{number}", metadata={"even": number % 2 == 0}) for number in range(10)]
+    wanted = sorted((job["id"] for job in jobs[::2]), reverse=True)
+    query = "/v1/jobs?metadata.even=true&limit=2"
+    page = told(await house.api.get(query))
+    while page["next_cursor"] is not None:
+        page = told(await house.api.get(f"{query}&cursor={page['next_cursor']}"))
+    seen = [one["id"] for one in page["data"]]
+    while page["prev_cursor"] is not None:
+        page = told(await house.api.get(f"{query}&cursor={page['prev_cursor']}"))
+        seen = [one["id"] for one in page["data"]] + seen
+    assert seen == wanted
 
 
 async def test_a_filter_goes_on_over_pages(house: House) -> None:
