@@ -132,11 +132,81 @@ class BatchItem(TypedDict):
     problem: NotRequired[Problem]
 
 
-class TimelineEntry(TypedDict):
-    """One thing that happened to a job; what else it says depends on its type."""
+class RegisteredEntry(TypedDict):
+    """The relay was asked to watch the job."""
 
     at: str
-    type: str
+    type: Literal["registered"]
+    provider: str
+    provider_job_id: str | None
+    deadline_at: str
+
+
+class Gaps(TypedDict):
+    """The times between looks; `mean_seconds` is None while there was but one look."""
+
+    count: int
+    mean_seconds: float | None
+
+
+class PollsEntry(TypedDict):
+    """All looks at the job, counted; `next_at` is None when there is none to come, or nobody can tell."""
+
+    at: str
+    type: Literal["polls"]
+    count: int
+    first_at: str
+    last_at: str
+    next_at: str | None
+    gaps: Gaps
+    provider_status: str | None
+
+
+class EndedEntry(TypedDict):
+    """How the job ended."""
+
+    at: str
+    type: Literal["ended"]
+    status: JobStatus
+    provider_status: str | None
+    error: JobError | None
+
+
+class EventEntry(TypedDict):
+    """The event of the ending."""
+
+    at: str
+    type: Literal["event"]
+    event: str
+    event_type: str
+
+
+class AttemptEntry(TypedDict):
+    """One attempt to tell one subscription; the delivery has it in full."""
+
+    at: str
+    type: Literal["attempt"]
+    attempt: str
+    number: int
+    delivery: str
+    subscription: str
+    event: str
+    trigger: str
+    answer: str
+    status_code: int | None
+    duration_ms: int
+
+
+class NextAttemptEntry(TypedDict):
+    """When a subscription will be told, or tried again."""
+
+    at: str
+    type: Literal["next_attempt"]
+    delivery: str
+    subscription: str
+
+
+TimelineEntry = RegisteredEntry | PollsEntry | EndedEntry | EventEntry | AttemptEntry | NextAttemptEntry
 
 
 class Timeline(TypedDict):
@@ -311,16 +381,6 @@ class CreatedKey(Key):
     """An API key just made; `key` is shown this once."""
 
     key: str
-
-
-class Provider(TypedDict):
-    """A provider as its definition describes it; there is more than is named here."""
-
-    object: Literal["provider"]
-    name: str
-    title: str
-    docs_url: str
-    base_url: str
 
 
 class EventType(TypedDict):

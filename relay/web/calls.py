@@ -66,11 +66,13 @@ OpenHandler = Callable[[Request], Awaitable[Response]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """
-    One method of one route: all that the router and the reference need to know of it. `shows` is the shape of the
-    answer, `also` are further status codes of success, `problems` those of problems that not every route has.
-    `interrupted` answers for the same call before it that died on the way, where something can be said of it.
+    One method of one route: all that the router and the reference need to know of it. `name` is what generated clients
+    call it, `shows` the shape of the answer, `also` are further status codes of success, `problems` those of problems
+    that not every route has. `interrupted` answers for the same call before it that died on the way, where something
+    can be said of it.
     """
 
+    name: str
     method: str
     path: str
     scope: str
@@ -88,8 +90,9 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRoute:
-    """A GET route without a key."""
+    """A GET route without a key; `name` is what generated clients call it."""
 
+    name: str
     path: str
     handler: OpenHandler
     summary: str

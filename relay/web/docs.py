@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from relay import __version__
-from relay.web.examples import REQUESTS, event
+from relay.web.examples import event
 from relay.web.openapi import TAGS
 
 # 'unsafe-inline' for what the page brings itself; it loads nothing, from anywhere.
@@ -81,9 +81,10 @@ def _operation(document: dict[str, Any], path: str, method: str, told: dict[str,
 
 
 def _body_schema(document: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    name = told.get("x-body")
-    schema: dict[str, Any] = document["components"]["schemas"][name] if name else {}
-    return schema
+    for content in told.get("requestBody", {}).get("content", {}).values():
+        schema: dict[str, Any] = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        return schema
+    return {}
 
 
 def _parameters(parameters: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,6 +137,6 @@ def _curl(document: dict[str, Any], path: str, method: str, told: dict[str, Any]
         form = next(iter(told["requestBody"]["content"]))
         words += [
             f"-H 'Content-Type: {form}'",
-            f"-d '{json.dumps(REQUESTS.get(body['title'], {}), ensure_ascii=False)}'",
+            f"-d '{json.dumps(body['examples'][0], ensure_ascii=False)}'",
         ]
     return " \\\n  ".join(words)

@@ -4,6 +4,9 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from relay.web.meanings import MEANINGS
+from relay.web.problems import TITLES
+
 _TOLD: dict[str, Any] = json.loads((files("relay.web") / "examples.json").read_text("utf-8"))
 
 REQUESTS: dict[str, dict[str, Any]] = _TOLD["requests"]
@@ -19,3 +22,38 @@ def event(event_type: str) -> dict[str, Any]:
         "timestamp": JOB["completed_at"],
         "data": DATA[event_type],
     }
+
+
+def problem(code: str) -> dict[str, Any]:
+    """A problem of that code; those of a request's form name a fault."""
+    fault = {"pointer": "/provider_job_id", "detail": "this field is required", "code": "missing"}
+    return {
+        "type": f"https://relay.example/problems/{code}",
+        "title": TITLES[code],
+        "status": MEANINGS[code].statuses[0],
+        "detail": MEANINGS[code].means,
+        "instance": "/v1/jobs",
+        "code": code,
+        "request_id": _TOLD["request_id"],
+        "errors": [fault] if code == "invalid_request" else [],
+    }
+
+
+def _answers() -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = dict(_TOLD["answers"])
+    fresh = {**JOB, "status": "pending", "provider_status": None, "result": None, "result_url": None}
+    fresh |= {"polls": 0, "started_at": None, "completed_at": None, "next_poll_at": JOB["created_at"]}
+    created = {**fresh, "deliveries": None, "callback": None}
+    told["Job"] = JOB
+    told["EndedJob"] = DATA["job.completed"]
+    told["CreatedJob"] = created
+    told["Batch"] = {"data": [{"status": 201, "job": created}, {"status": 422, "problem": problem("invalid_request")}]}
+    told["CreatedSubscription"] = {**told["Subscription"], "secret": _TOLD["secret"]}
+    told["CreatedKey"] = {**told["Key"], "last_used_at": None, "key": _TOLD["key"]}
+    told["Problem"] = problem("invalid_request")
+    whole = event("job.completed")
+    told["Event"] = {**whole, "object": "event", "job": JOB["id"]}
+    return told
+
+
+ANSWERS: dict[str, dict[str, Any]] = _answers()

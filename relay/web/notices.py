@@ -4,18 +4,10 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from relay.web.shapes import (
-    CredentialId,
-    CredentialState,
-    DeliveryId,
-    DeliveryState,
-    EventId,
-    EventType,
-    JobId,
-    Moment,
-    Shape,
-    SubscriptionId,
-)
+from relay.domain.credential import CredentialStatus
+from relay.domain.delivery import DeliveryStatus
+from relay.web.shapes import CredentialId, DeliveryId, EventId, JobId, Moment, Shape, SubscriptionId
+from relay.web.words import EventName
 
 
 class TestNotice(Shape):
@@ -32,7 +24,7 @@ class CredentialNotice(Shape):
     credential: CredentialId
     name: str
     provider: str
-    status: CredentialState
+    status: CredentialStatus
     reason: str | None
     at: Moment
 
@@ -53,9 +45,9 @@ class ExhaustedDelivery(Shape):
     id: DeliveryId
     object: Literal["delivery"]
     event: EventId
-    event_type: EventType
+    event_type: EventName
     job: JobId | None
     subscription: SubscriptionId
     url: str
-    status: DeliveryState
+    status: DeliveryStatus
     attempts_made: int

@@ -5,6 +5,7 @@ from relay.web.calls import OpenRoute
 
 OPEN_ROUTES: tuple[OpenRoute, ...] = (
     OpenRoute(
+        name="follow_result_link",
         path="/r/{token}",
         handler=results.follow,
         summary="Go to a file of the result, by the link that events carry",
@@ -18,39 +19,49 @@ OPEN_ROUTES: tuple[OpenRoute, ...] = (
         },
     ),
     OpenRoute(
+        name="get_jwks",
         path="/.well-known/jwks.json",
         handler=keysets.show,
         summary="The public keys of the signatures `v1a`",
         answers={200: "a JSON Web Key Set; a subscription says which of its keys are its own"},
     ),
     OpenRoute(
-        path="/healthz", handler=health.alive, summary="Whether the process lives", answers={200: "the process lives"}
+        name="get_health",
+        path="/healthz",
+        handler=health.alive,
+        summary="Whether the process lives",
+        answers={200: "the process lives"},
     ),
     OpenRoute(
+        name="get_readiness",
         path="/readyz",
         handler=health.ready,
         summary="Whether the relay gets on with its work",
         answers={200: "ready", 503: "not ready; the body names what is not"},
     ),
     OpenRoute(
+        name="get_metrics",
         path="/metrics",
         handler=numbers.show,
         summary="Prometheus metrics of all processes",
         answers={200: "the metrics in Prometheus' text format", 401: "the token is missing"},
     ),
     OpenRoute(
+        name="get_openapi",
         path="/openapi.json",
         handler=docs.show_document,
         summary="This API as an OpenAPI 3.1 document",
         answers={200: "the document"},
     ),
     OpenRoute(
+        name="get_docs",
         path="/docs",
         handler=docs.show_page,
         summary="The reference for people",
         answers={200: "a page that loads nothing from elsewhere"},
     ),
     OpenRoute(
+        name="get_problem_page",
         path="/problems/{code}",
         handler=problem_pages.show,
         summary="What a problem's type means",

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from relay import __version__
 from relay.domain.subscription import JOB_EVENTS, OPERATIONAL_EVENTS, TEST_EVENT
 from relay.web.calls import OpenRoute, Operation
+from relay.web.examples import ANSWERS, REQUESTS, event, problem
 from relay.web.notices import CredentialNotice, ExhaustedDelivery, SubscriptionNotice, TestNotice
 from relay.web.problems import MEDIA_TYPE, TITLES
 from relay.web.reference import EVENT_DESCRIPTIONS
@@ -35,7 +36,19 @@ OF_EVENTS: dict[str, type[BaseModel]] = {
     "subscription.disabled": SubscriptionNotice,
     "delivery.exhausted": ExhaustedDelivery,
 }
+FAMILY = "metadata"  # filters by `metadata.<key>`
 PARAMETER = re.compile(r"\{(\w+)\}")
+HEADERS = {
+    "x-request-id": "The id that the request came with or was given; the relay's logs have it.",
+    "ratelimit-limit": "How many requests of this key may come at once. Absent, as the next two, where nothing limits.",
+    "ratelimit-remaining": "How many are left at the moment.",
+    "ratelimit-reset": "Seconds until one more is.",
+    "retry-after": "Seconds to wait before the request is made again; on 429, 503 and 409 `idempotency_in_flight`.",
+    "etag": "The state of the object, for If-None-Match and If-Match.",
+    "idempotent-replayed": "`true` on the saved answer to an earlier request with the same Idempotency-Key.",
+    "location": "Where to go, or where the new object is.",
+}
+COMMON_HEADERS = ("x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 ALWAYS = {400: "query or header with faults", 401: "no valid key", 403: "a scope is missing", 429: "too many requests"}
 DESCRIPTION = """
 The relay watches jobs at providers that only answer when asked, and calls back once, signed, when a job has ended.
@@ -70,7 +83,13 @@ def document(operations: Iterable[Operation], open_routes: Iterable[OpenRoute], 
         "webhooks": {name: _webhook(name) for name in (*JOB_EVENTS, TEST_EVENT, *OPERATIONAL_EVENTS)},
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `rl_…`."}},
-            "schemas": {_name(name): told for name, told in schemas["$defs"].items()},
+            "schemas": {
+                **{_name(name): _with_example(_name(name), told) for name, told in schemas["$defs"].items()},
+                **{f"{model.__name__}Patch": _merge_patch(model) for model in _patched(operations)},
+            },
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}} for name, text in sorted(HEADERS.items())
+            },
             "responses": {"Problem": _problem("What went wrong, every fault named.")},
         },
     }
@@ -85,10 +104,18 @@ def _reference(model: type[BaseModel]) -> str:
     return REFERENCE.format(model=re.sub(r"^Page\[(\w+)\]$", r"\1Page", model.__name__))
 
 
+def _with_example(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    example = REQUESTS.get(name) or ANSWERS.get(name)
+    if example is None and name.endswith("Page"):
+        example = {"data": [ANSWERS[name.removesuffix("Page")]], "next_cursor": "ImpvYl8wMWtj…", "prev_cursor": None}
+    titled = {**schema, "title": name}
+    return {**titled, "examples": [example]} if example is not None else titled
+
+
 def _models(operations: Iterable[Operation]) -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}
     for operation in operations:
-        for model in (operation.body, operation.shows):
+        for model in (None if operation.method == "PATCH" else operation.body, operation.shows):
             if model is not None and model is not Nothing:
                 found[model.__name__] = model
     shapes: tuple[type[BaseModel], ...] = (Problem, *OF_EVENTS.values())
@@ -97,22 +124,27 @@ def _models(operations: Iterable[Operation]) -> list[type[BaseModel]]:
     return [found[name] for name in sorted(found)]
 
 
+def _patched(operations: Iterable[Operation]) -> list[type[BaseModel]]:
+    return [one.body for one in operations if one.method == "PATCH" and one.body is not None]
+
+
 def _operation(operation: Operation) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "operationId": _operation_id(operation),
+        "operationId": operation.name,
         "tags": [_tag(operation.path)],
         "summary": operation.summary,
-        "description": f"Needs the scope `{operation.scope}`. Gives {operation.returns}.",
+        "description": " ".join(
+            [f"Needs the scope `{operation.scope}`. Gives {operation.returns}.", *_families(operation)]
+        ),
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation), *_headers(operation)],
         "responses": _responses(operation),
+        "security": [{"key": [operation.scope]}],
         "x-scope": operation.scope,
     }
     if operation.body is not None and operation.body is not Nothing:
         form = "application/merge-patch+json" if operation.method == "PATCH" else "application/json"
-        schema = {"$ref": _reference(operation.body)}
-        if operation.method == "PATCH":
-            schema = _merge_patch(operation.body)
-        told["x-body"] = operation.body.__name__
+        name = operation.body.__name__ + ("Patch" if operation.method == "PATCH" else "")
+        schema = {"$ref": REFERENCE.format(model=name)}
         told["requestBody"] = {"required": True, "content": {form: {"schema": schema}}}
     return told
 
@@ -123,9 +155,11 @@ def _merge_patch(model: type[BaseModel]) -> dict[str, Any]:
     about = f"A merge patch (RFC 7396) of {model.__name__}."
     return {
         "type": "object",
+        "title": f"{model.__name__}Patch",
         "description": about,
         "properties": told["properties"],
         "additionalProperties": False,
+        "examples": [REQUESTS[model.__name__]],
     }
 
 
@@ -133,12 +167,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     good: dict[str, Any] = {"description": _sentence(operation.returns)}
     if operation.shows is not None:
         good["content"] = {"application/json": {"schema": {"$ref": _reference(operation.shows)}}}
-    if operation.status_code == 302:
-        good["headers"] = {"location": {"schema": {"type": "string", "format": "uri"}}}
+    good["headers"] = _header_references(*_good_headers(operation))
     codes = [operation.status_code, *operation.also]
     responses = {str(code): good for code in codes}
     if operation.method == "GET" and operation.status_code == 200:
-        responses["304"] = {"description": "Nothing has changed since the state that If-None-Match names."}
+        about = "Nothing has changed since the state that If-None-Match names."
+        responses["304"] = {"description": about, "headers": _header_references("etag")}
     problems = dict(ALWAYS)
     if PARAMETER.search(operation.path):
         problems[404] = "no such object"
@@ -154,6 +188,21 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return responses
 
 
+def _good_headers(operation: Operation) -> list[str]:
+    names = []
+    if operation.method == "GET" and operation.status_code == 200:
+        names.append("etag")
+    if operation.method == "POST":
+        names.append("idempotent-replayed")
+    if operation.status_code in (201, 302):
+        names.append("location")
+    return names
+
+
+def _header_references(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*COMMON_HEADERS, *names)}
+
+
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in PARAMETER.findall(path)
@@ -164,10 +213,19 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     schema = operation.query.model_json_schema(ref_template=REFERENCE)
     parameters = []
     for name, told in schema.get("properties", {}).items():
-        if name == "metadata":
-            continue  # OpenAPI cannot name a family of parameters (`metadata.<key>`)
-        parameters.append({"name": name, "in": "query", "required": name in schema.get("required", []), "schema": told})
+        if name == FAMILY:
+            continue  # OpenAPI cannot name a family of parameters
+        # A query cannot say null: what may be absent is None in the model alone.
+        kinds = [one for one in told.get("anyOf", []) if one != {"type": "null"}]
+        said = told if len(kinds) != 1 else {"title": told["title"], **kinds[0]}
+        parameters.append({"name": name, "in": "query", "required": name in schema.get("required", []), "schema": said})
     return parameters
+
+
+def _families(operation: Operation) -> list[str]:
+    if FAMILY not in operation.query.model_fields:
+        return []
+    return ["`metadata.<key>=<value>`, any number of times, narrows it to those whose metadata says so."]
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
@@ -183,7 +241,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 
 def _open_operation(route: OpenRoute) -> dict[str, Any]:
     return {
-        "operationId": "open_" + re.sub(r"\W+", "_", route.path).strip("_"),
+        "operationId": route.name,
         "tags": ["relay"],
         "summary": route.summary,
         "security": [],
@@ -220,7 +278,12 @@ def _webhook(event_type: str) -> dict[str, Any]:
             "operationId": "on_" + event_type.replace(".", "_"),
             "summary": EVENT_DESCRIPTIONS[event_type],
             "parameters": headers,
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": schema, "examples": {event_type: {"value": event(event_type)}}}
+                },
+            },
             "responses": {
                 "2XX": {"description": "Acknowledged."},
                 "410": {"description": "Never call this URL again."},
@@ -232,12 +295,12 @@ def _webhook(event_type: str) -> dict[str, Any]:
 def _problem(description: str) -> dict[str, Any]:
     schema = {"$ref": _reference(Problem)}
     codes = ", ".join(f"`{code}`" for code in sorted(TITLES))
-    return {"description": f"{description} Codes: {codes}.", "content": {MEDIA_TYPE: {"schema": schema}}}
-
-
-def _operation_id(operation: Operation) -> str:
-    module = operation.handler.__module__.rpartition(".")[2]
-    return f"{module}_{operation.handler.__name__}"
+    examples = {code: {"summary": title, "value": problem(code)} for code, title in sorted(TITLES.items())}
+    return {
+        "description": f"{description} Codes: {codes}.",
+        "headers": _header_references("retry-after"),
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
+    }
 
 
 def _tag(path: str) -> str:

@@ -24,7 +24,13 @@ async def show(request: Request) -> Response:
         return HTMLResponse(_page(code), headers={**HEADERS, "content-security-policy": POLICY})
     meaning = MEANINGS[code]
     if "json" in accepted:
-        view = {"code": code, "title": TITLES[code], "meaning": meaning.means, "remedy": meaning.remedy}
+        view = {
+            "code": code,
+            "title": TITLES[code],
+            "statuses": meaning.statuses,
+            "meaning": meaning.means,
+            "remedy": meaning.remedy,
+        }
         return JSONResponse(view, headers=HEADERS)
     return PlainTextResponse(f"{TITLES[code]} ({code})\n\n{meaning.means}\n\n{meaning.remedy}\n", headers=HEADERS)
 

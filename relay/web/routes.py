@@ -18,6 +18,7 @@ from relay.web import (
 )
 from relay.web.calls import Operation, dispatch
 from relay.web.open_routes import OPEN_ROUTES
+from relay.web.provider_shapes import Provider, ProviderInFull
 from relay.web.schemas import (
     ChangedCredential,
     ChangedSubscription,
@@ -51,19 +52,18 @@ from relay.web.shapes import (
     Key,
     Page,
     Probe,
-    Provider,
-    ProviderInFull,
     Recovery,
     Secrets,
     Stats,
     Subscription,
-    Timeline,
 )
+from relay.web.timeline_shapes import Timeline
 
 __all__ = ["OPEN_ROUTES", "OPERATIONS", "routes"]
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
+        name="create_job",
         method="POST",
         path="/v1/jobs",
         scope="jobs:write",
@@ -79,6 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
         interrupted=jobs.interrupted,
     ),
     Operation(
+        name="list_jobs",
         method="GET",
         path="/v1/jobs",
         scope="read",
@@ -89,6 +90,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Job],
     ),
     Operation(
+        name="create_jobs",
         method="POST",
         path="/v1/jobs/batch",
         scope="jobs:write",
@@ -99,6 +101,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Batch,
     ),
     Operation(
+        name="get_job",
         method="GET",
         path="/v1/jobs/{id}",
         scope="read",
@@ -109,6 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Job,
     ),
     Operation(
+        name="cancel_job",
         method="DELETE",
         path="/v1/jobs/{id}",
         scope="jobs:write",
@@ -118,6 +122,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Job,
     ),
     Operation(
+        name="refresh_job",
         method="POST",
         path="/v1/jobs/{id}/refresh",
         scope="jobs:write",
@@ -129,6 +134,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Job,
     ),
     Operation(
+        name="get_job_timeline",
         method="GET",
         path="/v1/jobs/{id}/timeline",
         scope="read",
@@ -138,6 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Timeline,
     ),
     Operation(
+        name="get_job_result",
         method="GET",
         path="/v1/jobs/{id}/result",
         scope="read",
@@ -149,6 +156,7 @@ OPERATIONS: tuple[Operation, ...] = (
         problems={409: "no result (yet)", 410: "the provider has it no more", 502: "the provider does not give it"},
     ),
     Operation(
+        name="create_subscription",
         method="POST",
         path="/v1/subscriptions",
         scope="subscriptions:write",
@@ -160,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=CreatedSubscription,
     ),
     Operation(
+        name="list_subscriptions",
         method="GET",
         path="/v1/subscriptions",
         scope="read",
@@ -170,6 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Subscription],
     ),
     Operation(
+        name="get_subscription",
         method="GET",
         path="/v1/subscriptions/{id}",
         scope="read",
@@ -179,6 +189,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Subscription,
     ),
     Operation(
+        name="change_subscription",
         method="PATCH",
         path="/v1/subscriptions/{id}",
         scope="subscriptions:write",
@@ -189,6 +200,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Subscription,
     ),
     Operation(
+        name="delete_subscription",
         method="DELETE",
         path="/v1/subscriptions/{id}",
         scope="subscriptions:write",
@@ -198,6 +210,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=204,
     ),
     Operation(
+        name="get_subscription_secret",
         method="GET",
         path="/v1/subscriptions/{id}/secret",
         scope="secrets:read",
@@ -207,6 +220,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Secrets,
     ),
     Operation(
+        name="rotate_subscription_secret",
         method="POST",
         path="/v1/subscriptions/{id}/secret/rotation",
         scope="subscriptions:write",
@@ -218,6 +232,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Secrets,
     ),
     Operation(
+        name="test_subscription",
         method="POST",
         path="/v1/subscriptions/{id}/test",
         scope="subscriptions:write",
@@ -229,6 +244,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Delivery,
     ),
     Operation(
+        name="probe_subscription",
         method="POST",
         path="/v1/subscriptions/{id}/probe",
         scope="subscriptions:write",
@@ -240,6 +256,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Probe,
     ),
     Operation(
+        name="activate_subscription",
         method="POST",
         path="/v1/subscriptions/{id}/activation",
         scope="subscriptions:write",
@@ -250,6 +267,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Subscription,
     ),
     Operation(
+        name="recover_subscription",
         method="POST",
         path="/v1/subscriptions/{id}/recovery",
         scope="subscriptions:write",
@@ -261,6 +279,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Recovery,
     ),
     Operation(
+        name="list_recoveries",
         method="GET",
         path="/v1/subscriptions/{id}/recovery",
         scope="read",
@@ -271,6 +290,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Recovery],
     ),
     Operation(
+        name="list_events",
         method="GET",
         path="/v1/events",
         scope="read",
@@ -281,6 +301,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Event],
     ),
     Operation(
+        name="get_event",
         method="GET",
         path="/v1/events/{id}",
         scope="read",
@@ -290,6 +311,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Event,
     ),
     Operation(
+        name="list_deliveries",
         method="GET",
         path="/v1/deliveries",
         scope="read",
@@ -300,6 +322,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Delivery],
     ),
     Operation(
+        name="get_delivery",
         method="GET",
         path="/v1/deliveries/{id}",
         scope="read",
@@ -309,6 +332,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Delivery,
     ),
     Operation(
+        name="redeliver",
         method="POST",
         path="/v1/deliveries/{id}/redelivery",
         scope="subscriptions:write",
@@ -320,6 +344,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Delivery,
     ),
     Operation(
+        name="create_credential",
         method="POST",
         path="/v1/credentials",
         scope="credentials:write",
@@ -331,6 +356,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Credential,
     ),
     Operation(
+        name="list_credentials",
         method="GET",
         path="/v1/credentials",
         scope="read",
@@ -341,6 +367,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Credential],
     ),
     Operation(
+        name="get_credential",
         method="GET",
         path="/v1/credentials/{id}",
         scope="read",
@@ -350,6 +377,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Credential,
     ),
     Operation(
+        name="change_credential",
         method="PATCH",
         path="/v1/credentials/{id}",
         scope="credentials:write",
@@ -360,6 +388,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Credential,
     ),
     Operation(
+        name="delete_credential",
         method="DELETE",
         path="/v1/credentials/{id}",
         scope="credentials:write",
@@ -369,6 +398,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=204,
     ),
     Operation(
+        name="create_key",
         method="POST",
         path="/v1/keys",
         scope="admin",
@@ -380,6 +410,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=CreatedKey,
     ),
     Operation(
+        name="list_keys",
         method="GET",
         path="/v1/keys",
         scope="admin",
@@ -390,6 +421,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Key],
     ),
     Operation(
+        name="revoke_key",
         method="DELETE",
         path="/v1/keys/{id}",
         scope="admin",
@@ -399,6 +431,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=204,
     ),
     Operation(
+        name="list_providers",
         method="GET",
         path="/v1/providers",
         scope="read",
@@ -408,6 +441,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[Provider],
     ),
     Operation(
+        name="get_provider",
         method="GET",
         path="/v1/providers/{name}",
         scope="read",
@@ -417,6 +451,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=ProviderInFull,
     ),
     Operation(
+        name="list_event_types",
         method="GET",
         path="/v1/event-types",
         scope="read",
@@ -426,6 +461,7 @@ OPERATIONS: tuple[Operation, ...] = (
         shows=Page[DescribedEventType],
     ),
     Operation(
+        name="get_stats",
         method="GET",
         path="/v1/stats",
         scope="read",

@@ -4,22 +4,26 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from relay.domain.delivery import AnswerClass, Blame, DeliveryStatus, Trigger
+from relay.domain.credential import CredentialStatus
+from relay.domain.delivery import DeliveryStatus
 from relay.domain.job import JobStatus
-from relay.domain.key import SCOPES
-from relay.domain.observation import ErrorCode, FileKind
-from relay.domain.subscription import EVENT_TYPES, PayloadForm, SignatureForm
+from relay.domain.subscription import SubscriptionStatus
 from relay.web.schemas import IDENTIFIER
+from relay.web.words import (
+    AnswerClass,
+    Blame,
+    ErrorCode,
+    EventName,
+    FileKind,
+    PayloadForm,
+    Scope,
+    SignatureForm,
+    Trigger,
+)
 from relay.webhooks.findings import CheckName
 from relay.webhooks.findings import Outcome as CheckOutcome
 
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-Scope = Annotated[str, WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
-EventType = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
-JobState = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(one) for one in JobStatus]})]
-DeliveryState = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(one) for one in DeliveryStatus]})]
-CredentialState = Literal["active", "auth_failed", "payment_required", "throttled", "unreachable"]
-SubscriptionState = Literal["active", "paused", "disabled"]
 
 
 def _id(prefix: str) -> Any:
@@ -104,7 +108,7 @@ class EndedJob(Shape):
     credential: CredentialId
     provider_job_id: str | None
     params: dict[str, str]
-    status: JobState
+    status: JobStatus
     provider_status: str | None
     metadata: dict[str, Any]
     created_at: Moment
@@ -167,7 +171,7 @@ class Subscription(Shape):
     id: SubscriptionId
     object: Literal["subscription"]
     url: str
-    event_types: list[EventType]
+    event_types: list[EventName]
     filter: SubscriptionFilter
     description: str | None
     metadata: dict[str, Any]
@@ -178,7 +182,7 @@ class Subscription(Shape):
     handshake: bool
     max_in_flight: int
     requests_per_minute: int | None
-    status: SubscriptionState
+    status: SubscriptionStatus
     disabled_reason: str | None
     job: JobId | None
     failing_since: Moment | None
@@ -229,11 +233,11 @@ class Delivery(Shape):
     id: DeliveryId
     object: Literal["delivery"]
     event: EventId
-    event_type: EventType
+    event_type: EventName
     job: JobId | None
     subscription: SubscriptionId
     url: str
-    status: DeliveryState
+    status: DeliveryStatus
     attempts_made: int
     next_attempt_at: Moment | None
     expires_at: Moment | None
@@ -247,7 +251,7 @@ class Event(Shape):
 
     id: EventId
     object: Literal["event"]
-    type: EventType
+    type: EventName
     timestamp: Moment
     job: JobId | None
     data: dict[str, Any]
@@ -265,7 +269,7 @@ class Credential(Shape):
     base_url: str | None
     max_requests_per_second: float | None
     max_concurrency: int | None
-    status: CredentialState
+    status: CredentialStatus
     status_reason: str | None
     throttled_until: Moment | None
     created_at: Moment
@@ -390,51 +394,13 @@ class Probe(Shape):
     checks: list[ProbeCheck]
 
 
-class Provider(Shape):
-    """A provider as its definition describes it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    object: Literal["provider"]
-    name: str
-    title: str
-    docs_url: str
-    base_url: str
-
-
-class LearnedPace(Shape):
-    """What was learned of one kind of a provider's jobs; `is_used` once there are enough samples to pace looks by."""
-
-    kind: str | None
-    samples: int
-    median_seconds: float
-    p95_seconds: float
-    looks_per_job: float
-    is_used: bool
-
-
-class ProviderInFull(Provider):
-    """A provider with what was learned of its jobs."""
-
-    learned: list[LearnedPace]
-
-
 class DescribedEventType(Shape):
     """A type of events; `is_default` marks those that a subscription gets unless it says otherwise."""
 
     object: Literal["event_type"]
-    name: EventType
+    name: EventName
     description: str
     is_default: bool
-
-
-class TimelineEntry(Shape):
-    """One thing that happened to a job; what else it says depends on its type."""
-
-    model_config = ConfigDict(extra="allow")
-
-    at: Moment
-    type: str
 
 
 class JobCounts(Shape):
@@ -466,11 +432,3 @@ class Stats(Shape):
     providers: list[ProviderCounts]
     oldest_overdue_poll_seconds: float | None
     oldest_overdue_delivery_seconds: float | None
-
-
-class Timeline(Shape):
-    """A job's life, oldest first."""
-
-    object: Literal["timeline"]
-    job: JobId
-    data: list[TimelineEntry]

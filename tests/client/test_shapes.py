@@ -9,20 +9,28 @@ import httpx
 from pydantic import BaseModel
 
 from relay.client import AsyncClient, Client, NotUnderstood, shapes
+from relay.client import provider_shapes as shapes_of_providers
 from relay.client.asynchronous import accounts, jobs, subscriptions
-from relay.web import schemas
-from relay.web import shapes as served
+from relay.web import provider_shapes, schemas, timeline_shapes
+from relay.web import shapes as main_shapes
 from relay.web.routes import OPERATIONS
+
+SERVED = {**vars(main_shapes), **vars(provider_shapes), **vars(timeline_shapes)}
 
 
 def test_every_shape_has_the_fields_that_the_server_shows() -> None:
-    named = {name: one for name, one in vars(shapes).items() if hasattr(one, "__required_keys__")}
-    models = {"EventType": served.DescribedEventType}
-    assert len(named) > 20
+    named = {
+        name: one
+        for name, one in {**vars(shapes), **vars(shapes_of_providers)}.items()
+        if hasattr(one, "__required_keys__")
+    }
+    models = {"EventType": main_shapes.DescribedEventType}
+    assert len(named) > 30
     for name, shape in named.items():
-        model = models.get(name) or getattr(served, name)
+        model = models.get(name) or SERVED[name]
         assert issubclass(model, BaseModel)
-        assert set(shape.__annotations__) == set(model.model_fields), name
+        fields = {field.alias or key for key, field in model.model_fields.items()}
+        assert shape.__required_keys__ | shape.__optional_keys__ == fields, name
 
 
 def test_what_can_be_asked_for_is_what_the_server_takes() -> None:

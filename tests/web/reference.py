@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator
 
+from relay.web.meanings import MEANINGS
 from relay.web.openapi import document
+from relay.web.problems import MEDIA_TYPE
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 
 DOCUMENT = document(OPERATIONS, OPEN_ROUTES, "http://localhost:8000")
@@ -27,6 +29,8 @@ async def documented(response: httpx.Response) -> None:
     schema = schema_of(str(path), response.request.method.lower(), status if status in answers else "default")
     if schema is not None and response.content:
         assert faults(schema, response.json()) == []
+    if response.headers.get("content-type") == MEDIA_TYPE:
+        assert response.status_code in MEANINGS[response.json()["code"]].statuses, response.text
 
 
 @cache

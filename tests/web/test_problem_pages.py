@@ -62,6 +62,7 @@ async def test_the_type_of_a_problem_leads_to_what_it_means_and_what_helps(house
     assert told.json() == {
         "code": code,
         "title": TITLES[code],
+        "statuses": list(meaning.statuses),
         "meaning": meaning.means,
         "remedy": meaning.remedy,
     }

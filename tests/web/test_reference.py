@@ -11,6 +11,8 @@ from openapi_spec_validator import validate
 
 from relay.domain.subscription import EVENT_TYPES
 from relay.web.examples import JOB, REQUESTS, event
+from relay.web.meanings import MEANINGS
+from relay.web.problems import TITLES
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 from tests.web.house import House
 from tests.web.reference import DOCUMENT
@@ -50,6 +52,34 @@ def test_an_example_of_a_body_fits_its_schema(name: str) -> None:
     body = DOCUMENT["paths"][operation.path][operation.method.lower()]["requestBody"]
     (told,) = body["content"].values()
     assert schema_faults(told["schema"], REQUESTS[name]) == []
+
+
+def test_every_schema_of_a_body_or_an_answer_has_an_example_that_fits() -> None:
+    schemas, shown = DOCUMENT["components"]["schemas"], set()
+    for operation in OPERATIONS:
+        told = DOCUMENT["paths"][operation.path][operation.method.lower()]
+        bodies = [told["requestBody"]] if "requestBody" in told else []
+        for one in [*bodies, told["responses"][str(operation.status_code)]]:
+            shown |= {content["schema"]["$ref"].rpartition("/")[2] for content in one.get("content", {}).values()}
+    assert len(shown) > 30
+    for name in shown:
+        (example,) = schemas[name]["examples"]
+        assert schema_faults(schemas[name], example) == [], name
+
+
+@pytest.mark.parametrize("code", TITLES)
+def test_every_problem_has_an_example_that_fits(code: str) -> None:
+    examples = DOCUMENT["components"]["responses"]["Problem"]["content"]["application/problem+json"]["examples"]
+    assert schema_faults({"$ref": "#/components/schemas/Problem"}, examples[code]["value"]) == []
+    assert examples[code]["value"]["status"] in MEANINGS[code].statuses
+
+
+def test_every_operation_names_the_scope_that_it_needs_and_no_query_takes_null() -> None:
+    for operation in OPERATIONS:
+        told = DOCUMENT["paths"][operation.path][operation.method.lower()]
+        assert told["security"] == [{"key": [operation.scope]}]
+        for parameter in told["parameters"]:
+            assert {"type": "null"} not in parameter["schema"].get("anyOf", [])
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)

@@ -5,7 +5,8 @@ from typing import Any
 
 from relay.client.asynchronous.caller import Caller
 from relay.client.calls import Ask, at, given
-from relay.client.shapes import CreatedKey, Credential, CredentialStatus, Key, Provider
+from relay.client.provider_shapes import Provider, ProviderInFull
+from relay.client.shapes import CreatedKey, Credential, CredentialStatus, Key
 
 
 class Credentials:
@@ -97,7 +98,7 @@ class Providers:
         """All providers."""
         return self._caller.items("/v1/providers")
 
-    async def get(self, name: str) -> Provider:
-        """The provider."""
-        provider: Provider = await self._caller.document(Ask("GET", at("providers", name)))
+    async def get(self, name: str) -> ProviderInFull:
+        """The provider, with what was learned of its jobs."""
+        provider: ProviderInFull = await self._caller.document(Ask("GET", at("providers", name)))
         return provider

@@ -1,0 +1,91 @@
+"""What a provider looks like: its definition as the API shows it, and what was learned of its jobs."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+
+from relay.web.shapes import Shape
+
+
+class Retirement(Shape):
+    """The provider has closed, or closes on that day; jobs register with the notice as a warning."""
+
+    since: date
+    notice: str
+
+
+class ProviderJobId(Shape):
+    """The regular expression that the provider's ids match, and an id that could be real."""
+
+    pattern: str
+    example: str
+
+
+class Param(Shape):
+    """
+    One param: whether the credential or the job gives it, and what it may be; `pattern` is null where there are
+    `choices`, and the other way round.
+    """
+
+    source: Literal["credential", "job"] = Field(alias="from")
+    about: str
+    required: bool
+    default: str | None
+    pattern: str | None
+    choices: list[str] | None
+
+
+class Pace(Shape):
+    """How the provider's jobs are looked at until their durations are known; the bounds hold then, too."""
+
+    interval_seconds: float
+    min_seconds: float
+    max_seconds: float
+
+
+class Budget(Shape):
+    """What one credential may ask of the provider, unless it says otherwise itself."""
+
+    max_requests_per_second: float
+    max_concurrency: int
+
+
+class Provider(Shape):
+    """
+    A provider as its definition describes it. `secrets` lists the sets of secrets of which a credential has one;
+    `has_list` says that many jobs are asked for at once, `has_submit` that the relay can have jobs made.
+    """
+
+    object: Literal["provider"]
+    name: str
+    title: str
+    docs_url: str
+    base_url: str
+    hosts: list[str]
+    retired: Retirement | None
+    provider_job_id: ProviderJobId
+    secrets: list[list[str]]
+    params: dict[str, Param]
+    may_rerun: bool
+    has_list: bool
+    has_submit: bool
+    pace: Pace
+    budget: Budget
+
+
+class LearnedPace(Shape):
+    """What was learned of one kind of a provider's jobs; `is_used` once there are enough samples to pace looks by."""
+
+    kind: str | None
+    samples: int
+    median_seconds: float
+    p95_seconds: float
+    looks_per_job: float
+    is_used: bool
+
+
+class ProviderInFull(Provider):
+    """A provider with what was learned of its jobs."""
+
+    learned: list[LearnedPace]
