@@ -45,17 +45,25 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     With real servers at hand a test that needs both kinds runs twice, on the embedded pair and on the real one; the
-    crossed pairs would only take time.
+    crossed pairs would only take time. Whatever runs on the real ones, which tests flush and cut off, runs in one
+    process.
     """
-    crossed = [item for item in items if _is_crossed(getattr(item, "callspec", None))]
+    crossed = [item for item in items if _is_crossed(_told(item))]
     if crossed:
         config.hook.pytest_deselected(items=crossed)
         gone = set(crossed)
         items[:] = [item for item in items if item not in gone]
+    for item in items:
+        if {"external", "postgresql"} & set(_told(item).values()) or item.path.stem == "test_postgres_server":
+            item.add_marker(pytest.mark.xdist_group("real servers"))
 
 
-def _is_crossed(callspec: Any) -> bool:
-    told = callspec.params if callspec else {}
+def _told(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return {name: value for name, value in callspec.params.items() if isinstance(value, str)} if callspec else {}
+
+
+def _is_crossed(told: dict[str, Any]) -> bool:
     if len(REDIS_SERVERS) < 2 or len(DATABASES) < 2 or not {"redis_url", "database_url"} <= set(told):
         return False
     return (told["redis_url"] == "external") != (told["database_url"] == "postgresql")
