@@ -190,7 +190,8 @@ class EventVerbs(Verbs):
 
         A record takes effect while its delivery is pending with `expected_attempts` made. A delivery that was held
         or cancelled during the call keeps its status, but the attempt is kept too: the call happened. A
-        redelivery asked for during the call stays due whatever the call brought.
+        redelivery asked for during the call stays due whatever the call brought, and nothing is announced: the
+        delivery goes on.
         """
         return await in_bulk(self._record_attempts, records)
 
@@ -208,6 +209,7 @@ class EventVerbs(Verbs):
         late: list[Record] = []
         made: list[Attempt] = []
         changed: dict[str, Delivery] = {}
+        told: list[Announcement] = []
         for record in records:
             before = standing.get(record.delivery.id)
             if before is None or before.attempts_made != record.expected_attempts:
@@ -218,10 +220,11 @@ class EventVerbs(Verbs):
             made.append(record.attempt)
             if before.status is DeliveryStatus.PENDING:
                 effective.append(record)
+            if after is record.delivery and record.announcement is not None:
+                told.append(record.announcement)
         if made:
             await connection.execute(attempts.insert(), [attempt_row(attempt) for attempt in made])
             await connection.execute(PROGRESS, [{"of": one.id, **progress_values(one)} for one in changed.values()])
-        told = [record.announcement for record in effective if record.announcement is not None]
         await write_announcements(self._database, connection, told)
         return {record.delivery.id for record in effective} | await self._recorded(connection, late)
 

@@ -190,6 +190,18 @@ async def test_a_redelivery_asked_for_during_a_call_is_still_made(store: Store) 
     assert await store.find_delivery(TENANT, before.id) == again.delivery
 
 
+async def test_nothing_is_exhausted_that_was_asked_for_again_during_its_last_call(store: Store) -> None:
+    before = await decided(store)
+    await store.summon_delivery(TENANT, before.id, "manual", NOW + SECOND)
+    exhausted = record(before, status=DeliveryStatus.EXHAUSTED, completed_at=NOW, next_attempt_at=None)
+    told = announcement(event(type="delivery.exhausted"), "sub_2")
+    assert await store.record_attempts([replace(exhausted, announcement=told)]) == {before.id}
+    now = await store.find_delivery(TENANT, before.id)
+    assert now is not None
+    assert now.status is DeliveryStatus.PENDING
+    assert await store.list_events(TENANT, type="delivery.exhausted") == []
+
+
 async def test_a_recovery_brings_back_what_was_exhausted_in_the_time_asked_for(store: Store) -> None:
     await store.add_subscription(subscription(id="sub_1"))
     gone = {"status": DeliveryStatus.EXHAUSTED, "attempts_made": 13, "steps": 12, "completed_at": NOW}
