@@ -54,8 +54,8 @@ async def test_what_redis_did_not_tell_is_found_all_the_same(house: House) -> No
 async def test_many_who_wait_cost_less_than_a_query_a_second(house: House) -> None:
     await house.add_credential()
     job = await house.add_job()
-    waiting = [asyncio.create_task(house.api.get(f"/v1/jobs/{job['id']}?wait=30")) for _ in range(100)]
-    await until(lambda: len(house.relay.news._waiting.get(job["id"], ())) == 100)
+    waiting = [asyncio.create_task(house.api.get(f"/v1/jobs/{job['id']}?wait=30")) for _ in range(200)]
+    await until(lambda: len(house.relay.news._waiting.get(job["id"], ())) == 200)
     await until(lambda: house.relay.news._listener._task is not None)
     await asyncio.sleep(1.0)  # until what everyone asks once has been asked
     queries: list[Any] = []
