@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     relay_providers_dir: str | None = None
     relay_shutdown_seconds: float = Field(20.0, ge=0, le=3600)
     relay_metrics_token: SecretStr | None = None
+    relay_dashboard: bool = True
     relay_ready_overdue_seconds: float = Field(60.0, gt=0, le=86_400)
 
     @classmethod

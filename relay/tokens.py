@@ -1,8 +1,8 @@
-"""Texts that the relay hands out and wants back unchanged: result links and cursors, signed by itsdangerous."""
+"""Texts that the relay hands out and wants back unchanged: links, cursors and sessions, signed by itsdangerous."""
 
 from collections.abc import Sequence
 
-from itsdangerous import BadSignature, URLSafeSerializer
+from itsdangerous import BadSignature, Signer, URLSafeSerializer
 
 
 class Tokens:
@@ -12,6 +12,8 @@ class Tokens:
         oldest_first = list(reversed(keys))
         self._results = URLSafeSerializer(oldest_first, salt="relay.result")
         self._cursors = URLSafeSerializer(oldest_first, salt="relay.cursor")
+        self._sessions = URLSafeSerializer(oldest_first, salt="relay.session")
+        self._marks = Signer(oldest_first, salt="relay.mark")
 
     def for_result(self, job_id: str) -> str:
         """The token of the public link to a job's result."""
@@ -28,6 +30,18 @@ class Tokens:
     def place_of(self, cursor: str) -> str | None:
         """The place a cursor remembers, or None when it is not one of ours."""
         return _loaded(self._cursors, cursor)
+
+    def for_session(self, told: str) -> str:
+        """A cookie that remembers what was `told`, for whoever holds it to read and nobody else to write."""
+        return _text(self._sessions.dumps(told))
+
+    def told_by(self, session: str) -> str | None:
+        """What a session's cookie remembers, or None when it is not one of ours."""
+        return _loaded(self._sessions, session)
+
+    def mark(self, secret: str) -> str:
+        """A fingerprint that changes with the secret, and by which nobody can guess at it."""
+        return self._marks.get_signature(secret).decode()
 
 
 def _text(signed: str | bytes) -> str:

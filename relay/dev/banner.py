@@ -29,6 +29,7 @@ class Parts:
     simulator_url: str
     redis_url: str
     has_docs: bool
+    has_dashboard: bool = True
 
 
 def outcome(tracks: Sequence[Track], seconds: float) -> list[Text]:
@@ -45,6 +46,7 @@ def banner(parts: Parts, home: Home, jobs: Sequence[tuple[Account, str]]) -> lis
     rows = {
         "API": f"{places.api_url}/v1",
         "API key": places.api_key,
+        **({"dashboard": f"{places.api_url}/  takes the API key"} if parts.has_dashboard else {}),
         **({"reference": f"{places.api_url}/docs"} if parts.has_docs else {}),
         "inbox": f"{places.inbox_url}  verifies what it is sent, and shows it",
         "simulator": f"{parts.simulator_url}  plays every provider; {WORDS_OF_IDS}",

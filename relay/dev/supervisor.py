@@ -147,7 +147,8 @@ class Supervisor:
         stack.callback(self._stop_watching)
         self._watches = [asyncio.create_task(self._watch(child)) for child in self._children if child.is_alive]
         places = Places(api_url, self._home.keys.api_key, inbox_url, self._home.keys.inbox_secret)
-        return Parts(places, simulator_url, redis_url, has_docs=await _has_docs(api_url)), simulator
+        has_docs, has_dashboard = await _has_docs(api_url), self._settings.relay_dashboard
+        return Parts(places, simulator_url, redis_url, has_docs, has_dashboard), simulator
 
     async def _demo(self, places: Places, jobs: Sequence[tuple[Account, str]]) -> bool:
         with Board(self._console) as board:

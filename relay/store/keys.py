@@ -30,6 +30,12 @@ class KeyVerbs(Verbs):
         return None if row is None else key_of(row)
 
     @reading
+    async def recall_key(self, connection: AsyncConnection, key_id: str) -> Key | None:
+        """The key of that id, as long as nobody has revoked it."""
+        row = (await connection.execute(select(keys).where(keys.c.id == key_id))).first()
+        return None if row is None else key_of(row)
+
+    @reading
     async def list_keys(
         self, connection: AsyncConnection, tenant: str, place: Place | None = None, limit: int = LIST_DEFAULT
     ) -> list[Key]:

@@ -14,6 +14,7 @@ from relay.web.problems import Problem
 KEY_CHARACTERS_MAX = 512
 USE_NOTED_EVERY = timedelta(minutes=1)
 ENVIRONMENT_TENANT = "default"
+ENVIRONMENT_KEY_ID = "key_environment"
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,16 @@ async def admit(relay: Relay, authorization: str | None, scope: str) -> Key:
     if not key.may(scope):
         detail = f"This key lacks the scope `{scope}`; it has: {', '.join(key.scopes)}."
         raise Problem(403, "forbidden", detail)
+    return key
+
+
+async def recall(relay: Relay, key_id: str) -> Key | None:
+    """The key of that id as it is now, for a session that was begun with it; None when it has been revoked."""
+    if key_id == ENVIRONMENT_KEY_ID:
+        return environment_key() if relay.settings.relay_api_key is not None else None
+    key = await relay.store.recall_key(key_id)
+    if key is not None:
+        await _note_use(relay, key)
     return key
 
 
@@ -44,12 +55,13 @@ async def _identify(relay: Relay, authorization: str | None) -> Key:
 
 def environment_key() -> Key:
     """The key of RELAY_API_KEY: in no table, with every scope."""
-    return Key("key_environment", ENVIRONMENT_TENANT, "RELAY_API_KEY", SCOPES, "", EPOCH, None)
+    return Key(ENVIRONMENT_KEY_ID, ENVIRONMENT_TENANT, "RELAY_API_KEY", SCOPES, "", EPOCH, None)
 
 
 def _is_environments(relay: Relay, text: str) -> bool:
     own = relay.settings.relay_api_key
-    return own is not None and hmac.compare_digest(own.get_secret_value().encode(), text.encode())
+    # Digests are of one length: not even that of the key can be measured.
+    return own is not None and hmac.compare_digest(digest(own.get_secret_value()), digest(text))
 
 
 async def _note_use(relay: Relay, key: Key) -> None:

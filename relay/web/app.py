@@ -14,6 +14,7 @@ from relay.clock import Clock
 from relay.domain.errors import BadSettings, Unreachable
 from relay.settings import Settings, load
 from relay.web import keysets, limits, numbers, waiting
+from relay.web.dashboard.routes import routes as dashboard_routes
 from relay.web.edge import Edge
 from relay.web.openapi import document
 from relay.web.problems import HANDLERS
@@ -51,7 +52,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
                 await _stop(tasks)
 
     app = Starlette(
-        routes=routes(),
+        routes=[*routes(), *(dashboard_routes() if settings.relay_dashboard else ())],
         middleware=[Middleware(Edge, clock=clock)],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,

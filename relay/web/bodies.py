@@ -31,7 +31,7 @@ async def read_document(
     400 for what is no object of plain JSON.
     """
     accepted = (JSON_TYPE, PATCH_TYPE) if is_patch else (JSON_TYPE,)
-    body = await _read(request, body_bytes_max, body_seconds_max)
+    body = await read_body(request, body_bytes_max, body_seconds_max)
     if not body:
         return {}
     _check_form(request, accepted)
@@ -41,7 +41,8 @@ async def read_document(
     return document
 
 
-async def _read(request: Request, body_bytes_max: int, body_seconds_max: float) -> bytes:
+async def read_body(request: Request, body_bytes_max: int, body_seconds_max: float = BODY_SECONDS_MAX) -> bytes:
+    """The bytes as they come; Problem 413 beyond the limit, 408 when they are not here in time."""
     length = request.headers.get("content-length", "")
     told_bytes = int(length) if length.isdecimal() else 0
     is_asking = request.headers.get("expect", "").lower() == "100-continue"

@@ -2,8 +2,19 @@
 
 from relay.web import docs, health, keysets, numbers, problem_pages, results
 from relay.web.calls import OpenRoute
+from relay.web.dashboard import front
 
 OPEN_ROUTES: tuple[OpenRoute, ...] = (
+    OpenRoute(
+        name="get_dashboard",
+        path="/",
+        handler=front.show,
+        summary="The dashboard, for people",
+        answers={
+            200: "an overview in HTML, or a form that asks for an API key",
+            404: "the relay is run without a dashboard",
+        },
+    ),
     OpenRoute(
         name="follow_result_link",
         path="/r/{token}",

@@ -65,11 +65,14 @@ def test_the_banner_names_every_place_and_gives_commands_to_copy(tmp_path: Path)
     with moved_in(tmp_path, Clock()) as home:
         parts = Parts(places, "http://127.0.0.1:8002", "unix:///x/redis.sock", has_docs=False)
         plain = banner(parts, home, [(account(), "task_1234")])
-        with_docs = banner(Parts(places, "", "", has_docs=True), home, [])
+        with_docs = banner(Parts(places, "", "", has_docs=True, has_dashboard=False), home, [])
     text = "\n".join(line.plain for line in plain)
     for part in ("http://127.0.0.1:8000/v1", "rl_key", "8001", "8002", "redis.sock", "relay.db", "Not for production"):
         assert part in text
     assert text.count("curl -s") == 3
     assert '"provider_job_id": "task_1bad"' in text
     assert "/docs" not in text
-    assert "/docs" in "\n".join(line.plain for line in with_docs)
+    assert "http://127.0.0.1:8000/  takes the API key" in text
+    other = "\n".join(line.plain for line in with_docs)
+    assert "/docs" in other
+    assert "dashboard" not in other

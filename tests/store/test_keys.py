@@ -15,6 +15,14 @@ async def test_a_key_is_found_by_its_digest_alone(store: Store) -> None:
     assert await store.find_key("another digest") is None
 
 
+async def test_a_key_is_recalled_by_its_id_until_it_is_revoked(store: Store) -> None:
+    one = key()
+    await store.add_key(one)
+    assert await store.recall_key(one.id) == one
+    assert await store.revoke_key(TENANT, one.id)
+    assert await store.recall_key(one.id) is None
+
+
 async def test_keys_are_listed_newest_first_and_in_pages(store: Store) -> None:
     first, second, third = key(), key(), key()
     for one in (second, third, first, key(tenant="another")):
