@@ -202,7 +202,7 @@ async def test_a_refused_registration_names_every_fault_and_writes_nothing(
         private = {"url": "https://10.0.0.1/hook"}
         assert await faults(client, "/v1/subscriptions", private, 422) == {"/url"}
         for path in ("/v1/jobs", "/v1/subscriptions", "/v1/credentials"):
-            assert (await client.get(path)).json() == {"data": [], "next_cursor": None}
+            assert (await client.get(path)).json() == {"data": [], "next_cursor": None, "prev_cursor": None}
 
 
 async def test_nothing_starts_without_its_secret_key_and_each_fault_is_told_at_once(tmp_path: Path) -> None:
