@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from relay import metrics
 from relay.domain import credential, delivery, job
 from relay.domain.observation import Outcome
-from relay.web.openapi import document
+from relay.web.reference.openapi import document
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 
 DOCS = Path(__file__).parent

@@ -16,8 +16,8 @@ from relay.settings import Settings, load
 from relay.web import keysets, limits, numbers, waiting
 from relay.web.dashboard.routes import routes as dashboard_routes
 from relay.web.edge import Edge
-from relay.web.openapi import document
 from relay.web.problems import HANDLERS
+from relay.web.reference.openapi import document
 from relay.web.routes import OPEN_ROUTES, OPERATIONS, routes
 
 RETRY_SECONDS = 2.0

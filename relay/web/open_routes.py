@@ -1,8 +1,9 @@
 """The routes that want no key, beside the table of those that do."""
 
-from relay.web import docs, health, keysets, numbers, problem_pages, results
+from relay.web import health, keysets, numbers, results
 from relay.web.calls import OpenRoute
 from relay.web.dashboard import front
+from relay.web.reference import docs, problem_pages
 
 OPEN_ROUTES: tuple[OpenRoute, ...] = (
     OpenRoute(

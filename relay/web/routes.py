@@ -3,6 +3,7 @@
 from starlette.routing import BaseRoute, Route
 
 from relay.web import (
+    choices,
     credentials,
     deliveries,
     events,
@@ -10,7 +11,6 @@ from relay.web import (
     keys,
     probes,
     recoveries,
-    reference,
     results,
     stats,
     subscriptions,
@@ -18,7 +18,26 @@ from relay.web import (
 )
 from relay.web.calls import Operation, dispatch
 from relay.web.open_routes import OPEN_ROUTES
-from relay.web.provider_shapes import Provider, ProviderInFull
+from relay.web.reference.provider_shapes import Provider, ProviderInFull
+from relay.web.reference.shapes import (
+    Batch,
+    CreatedJob,
+    CreatedKey,
+    CreatedSubscription,
+    Credential,
+    Delivery,
+    DescribedEventType,
+    Event,
+    Job,
+    Key,
+    Page,
+    Probe,
+    Recovery,
+    Secrets,
+    Stats,
+    Subscription,
+)
+from relay.web.reference.timeline_shapes import Timeline
 from relay.web.schemas import (
     ChangedCredential,
     ChangedSubscription,
@@ -39,25 +58,6 @@ from relay.web.schemas import (
     Rotation,
     SubscriptionsQuery,
 )
-from relay.web.shapes import (
-    Batch,
-    CreatedJob,
-    CreatedKey,
-    CreatedSubscription,
-    Credential,
-    Delivery,
-    DescribedEventType,
-    Event,
-    Job,
-    Key,
-    Page,
-    Probe,
-    Recovery,
-    Secrets,
-    Stats,
-    Subscription,
-)
-from relay.web.timeline_shapes import Timeline
 
 __all__ = ["OPEN_ROUTES", "OPERATIONS", "routes"]
 
@@ -435,7 +435,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="GET",
         path="/v1/providers",
         scope="read",
-        handler=reference.list_providers,
+        handler=choices.list_providers,
         summary="List providers",
         returns="every provider",
         shows=Page[Provider],
@@ -445,7 +445,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="GET",
         path="/v1/providers/{name}",
         scope="read",
-        handler=reference.show_provider,
+        handler=choices.show_provider,
         summary="Show a provider",
         returns="the provider",
         shows=ProviderInFull,
@@ -455,7 +455,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="GET",
         path="/v1/event-types",
         scope="read",
-        handler=reference.list_event_types,
+        handler=choices.list_event_types,
         summary="List types of events",
         returns="every type of event",
         shows=Page[DescribedEventType],

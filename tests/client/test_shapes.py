@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from relay.client import AsyncClient, Client, NotUnderstood, shapes
 from relay.client import provider_shapes as shapes_of_providers
 from relay.client.asynchronous import accounts, jobs, subscriptions
-from relay.web import provider_shapes, schemas, timeline_shapes
-from relay.web import shapes as main_shapes
+from relay.web import schemas
+from relay.web.reference import provider_shapes, timeline_shapes
+from relay.web.reference import shapes as main_shapes
 from relay.web.routes import OPERATIONS
 
 SERVED = {**vars(main_shapes), **vars(provider_shapes), **vars(timeline_shapes)}

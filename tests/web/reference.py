@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator
 
-from relay.web.meanings import MEANINGS
-from relay.web.openapi import document
 from relay.web.problems import MEDIA_TYPE
+from relay.web.reference.meanings import MEANINGS
+from relay.web.reference.openapi import document
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 
 DOCUMENT = document(OPERATIONS, OPEN_ROUTES, "http://localhost:8000")

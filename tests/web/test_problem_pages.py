@@ -8,8 +8,8 @@ import pytest
 
 import relay
 from relay.web import jobs, results
-from relay.web.meanings import MEANINGS
 from relay.web.problems import TITLES
+from relay.web.reference.meanings import MEANINGS
 from tests.web.house import House, refused
 
 TOP = Path(relay.__file__).parent

@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from relay.domain.subscription import EVENT_TYPES
-from relay.web.examples import JOB, REQUESTS, event
-from relay.web.meanings import MEANINGS
 from relay.web.problems import TITLES
+from relay.web.reference.examples import JOB, REQUESTS, event
+from relay.web.reference.meanings import MEANINGS
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 from tests.web.house import House
 from tests.web.reference import DOCUMENT

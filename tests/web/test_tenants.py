@@ -7,8 +7,8 @@ import pytest
 
 from relay.domain.key import SCOPES
 from relay.web.calls import Operation
+from relay.web.reference.shapes import Page
 from relay.web.routes import OPERATIONS
-from relay.web.shapes import Page
 from tests.web.house import House, refused, told
 
 WITH_ID = [operation for operation in OPERATIONS if "{id}" in operation.path]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from relay.domain.job import JobStatus
-from relay.web.shapes import (
+from relay.web.reference.shapes import (
     AttemptId,
     DeliveryId,
     EventId,
@@ -15,7 +15,7 @@ from relay.web.shapes import (
     Shape,
     SubscriptionId,
 )
-from relay.web.words import AnswerClass, EventName, Trigger
+from relay.web.reference.words import AnswerClass, EventName, Trigger
 
 
 class RegisteredEntry(Shape):

@@ -10,12 +10,12 @@ from pydantic.json_schema import models_json_schema
 from relay import __version__
 from relay.domain.subscription import JOB_EVENTS, OPERATIONAL_EVENTS, TEST_EVENT
 from relay.web.calls import OpenRoute, Operation
-from relay.web.examples import ANSWERS, REQUESTS, event, problem
-from relay.web.notices import CredentialNotice, ExhaustedDelivery, SubscriptionNotice, TestNotice
+from relay.web.choices import EVENT_DESCRIPTIONS
 from relay.web.problems import MEDIA_TYPE, TITLES
-from relay.web.reference import EVENT_DESCRIPTIONS
+from relay.web.reference.examples import ANSWERS, REQUESTS, event, problem
+from relay.web.reference.notices import CredentialNotice, ExhaustedDelivery, SubscriptionNotice, TestNotice
+from relay.web.reference.shapes import EndedJob, Problem
 from relay.web.schemas import Nothing
-from relay.web.shapes import EndedJob, Problem
 
 REFERENCE = "#/components/schemas/{model}"
 TAGS = {

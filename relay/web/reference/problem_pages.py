@@ -7,9 +7,9 @@ from jinja2 import Environment, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from relay.web.docs import POLICY
-from relay.web.meanings import MEANINGS
 from relay.web.problems import TITLES, not_found
+from relay.web.reference.docs import POLICY
+from relay.web.reference.meanings import MEANINGS
 
 HEADERS = {"cache-control": "public, max-age=300", "vary": "accept"}
 

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from relay import __version__
-from relay.web.examples import event
-from relay.web.openapi import TAGS
+from relay.web.reference.examples import event
+from relay.web.reference.openapi import TAGS
 
 # 'unsafe-inline' for what the page brings itself; it loads nothing, from anywhere.
 POLICY = (

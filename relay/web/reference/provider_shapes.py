@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from relay.web.shapes import Shape
+from relay.web.reference.shapes import Shape
 
 
 class Retirement(Shape):

@@ -6,8 +6,8 @@ from pydantic import ConfigDict
 
 from relay.domain.credential import CredentialStatus
 from relay.domain.delivery import DeliveryStatus
-from relay.web.shapes import CredentialId, DeliveryId, EventId, JobId, Moment, Shape, SubscriptionId
-from relay.web.words import EventName
+from relay.web.reference.shapes import CredentialId, DeliveryId, EventId, JobId, Moment, Shape, SubscriptionId
+from relay.web.reference.words import EventName
 
 
 class TestNotice(Shape):

@@ -8,8 +8,7 @@ from relay.domain.credential import CredentialStatus
 from relay.domain.delivery import DeliveryStatus
 from relay.domain.job import JobStatus
 from relay.domain.subscription import SubscriptionStatus
-from relay.web.schemas import IDENTIFIER
-from relay.web.words import (
+from relay.web.reference.words import (
     AnswerClass,
     Blame,
     ErrorCode,
@@ -20,6 +19,7 @@ from relay.web.words import (
     SignatureForm,
     Trigger,
 )
+from relay.web.schemas import IDENTIFIER
 from relay.webhooks.findings import CheckName
 from relay.webhooks.findings import Outcome as CheckOutcome
 

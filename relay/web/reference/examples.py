@@ -4,10 +4,10 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from relay.web.meanings import MEANINGS
 from relay.web.problems import TITLES
+from relay.web.reference.meanings import MEANINGS
 
-_TOLD: dict[str, Any] = json.loads((files("relay.web") / "examples.json").read_text("utf-8"))
+_TOLD: dict[str, Any] = json.loads((files("relay.web.reference") / "examples.json").read_text("utf-8"))
 
 REQUESTS: dict[str, dict[str, Any]] = _TOLD["requests"]
 JOB: dict[str, Any] = _TOLD["job"]
