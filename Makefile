@@ -6,8 +6,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install
-# Two processes: half of a test is waiting. More of them would make each other late.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Two processes: half of a test is waiting; more would make each other late. How they share: tests/conftest.py.
+SIDE_BY_SIDE := -n 2 --dist loadscope
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 # Each is touched when its step is through: newer than what it was made from means there is nothing to do.
