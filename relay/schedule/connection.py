@@ -1,5 +1,6 @@
 """The way to Redis: timeouts, what counts as not answering, and scripts that survive a flush of the script cache."""
 
+import asyncio
 import hashlib
 import socket
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as LostConnection
@@ -20,6 +22,10 @@ CONNECTIONS_MAX = 32
 CONNECT_TIMEOUT_SECONDS = 2
 ANSWER_TIMEOUT_SECONDS = 3
 FREE_CONNECTION_TIMEOUT_SECONDS = 5
+DOUBT_SECONDS = 0.5  # no command takes so long: who holds a connection longer listens, or asks a server that hangs
+PING_SECONDS = 1.0  # a PING on a new connection that takes longer: the server hangs, until one is answered
+LATER_PING_SECONDS = 5.0  # how long those after it may take: a new connection with TLS over half the world takes 1.5 s
+CANCEL_SECONDS = 0.1
 RETRIES = 2
 RETRY_BASE_SECONDS = 0.02
 RETRY_CAP_SECONDS = 0.2
@@ -34,16 +40,90 @@ PASSING_ERRORS = ("LOADING", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN
 Arguments = Sequence[str | int | float]
 
 
+class Pool(BlockingConnectionPool):
+    """
+    Connections to a server that may hang: accept, and say nothing. Then every command would wait for its timeout, and
+    a request of the API for one after the other. So a connection that is out for long raises a doubt, which a PING
+    beside the others settles; while none is answered nobody gets a connection, and hears so at once.
+
+    A server that refuses is not asked like that: to hear so costs nobody time, and it may be back at any moment.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._doubts: dict[AbstractConnection, asyncio.TimerHandle] = {}
+        self._settling: asyncio.Task[None] | None = None
+        self._is_silent = False
+        self._is_closed = False
+
+    def can_get_connection(self) -> bool:
+        """Asked by who comes for a connection, and again by who waits for one. Raises LostConnection."""
+        if self._is_silent:
+            raise LostConnection("it hangs: a PING is not answered")
+        return bool(super().can_get_connection())
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connects the connection that somebody is about to get, which may be what takes long."""
+        self._doubts[connection] = asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._doubt)
+        await super().ensure_connection(connection)
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Takes the connection back."""
+        self._doubts.pop(connection).cancel()
+        await super().release(connection)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Ends the connections, and the question; none is asked any more."""
+        self._is_closed = True
+        # redis-py can swallow a cancellation that meets one of its own timeouts: ask until it is heard.
+        while self._settling is not None and not self._settling.done():
+            self._settling.cancel()
+            await asyncio.wait([self._settling], timeout=CANCEL_SECONDS)
+        await super().disconnect(inuse_connections)
+
+    def _doubt(self) -> None:
+        if not self._is_closed and (self._settling is None or self._settling.done()):
+            self._settling = asyncio.create_task(self._settle(), name="asking whether Redis answers")
+
+    async def _settle(self) -> None:
+        patience_seconds = PING_SECONDS
+        try:
+            while not await self._answers(patience_seconds):
+                patience_seconds = LATER_PING_SECONDS
+                self._is_silent = True
+                async with self._condition:
+                    self._condition.notify_all()
+        finally:
+            self._is_silent = False
+
+    async def _answers(self, within_seconds: float) -> bool:
+        # Without timeouts of its own, which redis-py tells as a lost connection while it connects.
+        patient = {**self.connection_kwargs, "socket_timeout": None, "socket_connect_timeout": None}
+        connection: Any = self.connection_class(**patient)
+        try:
+            async with asyncio.timeout(within_seconds):
+                await connection.connect()
+                await connection.send_command("PING")
+                await connection.read_response()
+        except TimeoutError:
+            return False
+        except (RedisError, OSError):
+            return True  # a refusal, and others hear it as fast
+        finally:
+            await connection.disconnect(nowait=True)
+        return True
+
+
 def connect(url: str) -> Redis:
     """
     A client for `redis://`, `rediss://` or `unix://`, connected at first use; close it with `aclose()`. A connection
     that was lost is made anew and the command repeated (all scripts here bear that); one that does not answer in
-    time is not repeated, for it may be at work.
+    time is not repeated, for it may be at work. While the server hangs every command fails at once: see Pool.
     """
     options: dict[str, Any] = {}
     if not url.startswith("unix:"):
         options = {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    pool = BlockingConnectionPool.from_url(
+    pool = Pool.from_url(
         url,
         max_connections=CONNECTIONS_MAX,
         timeout=FREE_CONNECTION_TIMEOUT_SECONDS,
@@ -51,7 +131,11 @@ def connect(url: str) -> Redis:
         socket_timeout=ANSWER_TIMEOUT_SECONDS,
         # Its PING on connecting connects again when it fails, and never ends on a proxy whose Redis is down.
         health_check_interval=0,
-        retry=Retry(ExponentialBackoff(cap=RETRY_CAP_SECONDS, base=RETRY_BASE_SECONDS), RETRIES),
+        retry=Retry(
+            ExponentialBackoff(cap=RETRY_CAP_SECONDS, base=RETRY_BASE_SECONDS),
+            RETRIES,
+            supported_errors=(LostConnection,),  # by default timeouts too, and then connecting takes three of them
+        ),
         retry_on_error=[LostConnection],
         decode_responses=True,
         **options,

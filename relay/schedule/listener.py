@@ -15,6 +15,7 @@ LISTEN_SECONDS = 5.0  # without a word; then the server is asked for one
 RECONNECT_MIN_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 2.0
 CANCEL_SECONDS = 0.1
+LATE_SECONDS = 1.0  # a PING answered later than this: the server hung, and what others told it meanwhile is lost
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 class Listener:
     """
     Calls `heard` with each message, and with None when something may have been missed: at the start and after every
-    time that Redis was away.
+    time that Redis was away or hung.
     """
 
     def __init__(self, redis: Redis, channel: str, clock: Clock, heard: Callable[[str | None], None]) -> None:
@@ -31,6 +32,17 @@ class Listener:
         self._clock = clock
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
+        self._is_subscribed = False
+        self._asked_at: float | None = None
+
+    @property
+    def is_hearing(self) -> bool:
+        """False while something may be missed."""
+        return self._is_subscribed and not self._is_late
+
+    @property
+    def _is_late(self) -> bool:
+        return self._asked_at is not None and self._clock.monotonic() - self._asked_at > LATE_SECONDS
 
     def begin(self) -> None:
         """Listens from now on, if it does not already."""
@@ -55,19 +67,23 @@ class Listener:
                     await self._listen_on(subscription)
             except (RedisError, OSError) as error:
                 log.info("listening_interrupted", channel=self._channel, reason=str(error))
+            finally:
+                self._is_subscribed, self._asked_at = False, None
             await self._clock.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
 
     async def _listen_on(self, subscription: PubSub) -> None:
-        is_asked = False
         while True:
             message = await subscription.get_message(timeout=LISTEN_SECONDS)
             if message is not None:
-                is_asked = False
-                if message["type"] != "pong":
-                    self._heard(message["data"] if message["type"] == "message" else None)
-            elif is_asked:
+                has_missed = self._is_late or message["type"] == "subscribe"
+                self._is_subscribed, self._asked_at = True, None
+                if has_missed:
+                    self._heard(None)
+                if message["type"] == "message":
+                    self._heard(message["data"])
+            elif self._asked_at is not None:
                 raise NoAnswer("no answer to a PING")
             else:
-                is_asked = True
+                self._asked_at = self._clock.monotonic()
                 await subscription.ping()

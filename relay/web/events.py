@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from relay.bootstrap import Relay
 from relay.domain.errors import Fault
 from relay.domain.event import Event, event_view
 from relay.domain.ids import is_id
@@ -35,19 +36,31 @@ async def index(call: Call) -> Response:
 async def _feed(call: Call, query: EventsQuery, after: str) -> Response:
     """
     Events in order of acceptance, each once for whoever gives back `next_cursor` as `after`. The filters leave events
-    out of a page, never the cursor behind: a page can be empty while there is more.
+    out of a page, never the cursor behind: a page can be empty while there is more, but no wait ends because of them.
     """
     relay = call.relay
     place = await _place(call, after)
+    ends = relay.clock.monotonic() + (query.wait or 0)
 
     async def look() -> list[Event]:
-        return await relay.store.events_after(call.tenant, place, query.limit)
+        nonlocal place
+        while True:
+            events = await _read(relay, call.tenant, place, query.limit)
+            place = events[-1].id if events else place
+            wanted = [one for one in events if query.type in (None, one.type) and query.job in (None, one.job_id)]
+            if wanted or len(events) < query.limit or relay.clock.monotonic() >= ends:
+                return wanted
 
     events = await waiting.until(relay, call.tenant, query.wait, look, bool) if query.wait else await look()
-    last = events[-1].id if events else place
-    views = [event_view(one) for one in events if query.type in (None, one.type) and query.job in (None, one.job_id)]
-    cursor = relay.tokens.for_cursor(last or FEED_START)
-    return answer({"data": views, "next_cursor": cursor, "prev_cursor": None})
+    cursor = relay.tokens.for_cursor(place or FEED_START)
+    return answer({"data": [event_view(one) for one in events], "next_cursor": cursor, "prev_cursor": None})
+
+
+async def _read(relay: Relay, tenant: str, place: str | None, limit: int) -> list[Event]:
+    """A page behind the place; for all who stand there it is read once, as an event brings them all at once."""
+    return await relay.news.ask_together(
+        ("feed", tenant, place, limit), lambda: relay.store.events_after(tenant, place, limit)
+    )
 
 
 async def _place(call: Call, after: str) -> str | None:
