@@ -12,6 +12,7 @@ from relay.domain.credential import Credential
 from relay.domain.delivery import Delivery, DeliveryStatus, Trigger
 from relay.domain.errors import Unreachable
 from relay.domain.event import Event, event_body, job_event_data, job_view
+from relay.domain.ids import NewId
 from relay.domain.job import EVENT_OF_ENDING, Job, JobStatus, links_expire_at
 from relay.domain.moments import parse_rfc3339, to_ms
 from relay.domain.subscription import Filter, Subscription, SubscriptionStatus, hold_seconds_left, wants
@@ -58,7 +59,7 @@ class Announcer:
         wanting = [one for one in listening if one.job_id is None and _wants_operational(one, event_type, data)]
         return self._announcement(event, wanting, None)
 
-    def test(self, subscription: Subscription) -> Announcement:
+    def test(self, subscription: Subscription, new_id: NewId | None = None) -> Announcement:
         """A `webhook.test` event for one subscription, whatever types it asked for."""
         event = self._event(
             subscription.tenant,
@@ -69,8 +70,9 @@ class Announcer:
                 "probe": None,
             },
             None,
+            new_id=new_id,
         )
-        return self._announcement(event, [subscription], None, "test")
+        return Announcement(event, (self._delivery(event, subscription, None, "test", new_id),))
 
     async def put(self, announcements: Iterable[Announcement]) -> None:
         """Makes committed deliveries due now. Should Redis be away, the sweep finds them instead."""
@@ -129,9 +131,15 @@ class Announcer:
         return Ending(job, announcement, callbacks)
 
     def _event(
-        self, tenant: str, event_type: str, data: Mapping[str, Any], job_id: str | None, ending_of: str | None = None
+        self,
+        tenant: str,
+        event_type: str,
+        data: Mapping[str, Any],
+        job_id: str | None,
+        ending_of: str | None = None,
+        new_id: NewId | None = None,
     ) -> Event:
-        event_id, now = self.clock.new_id("evt"), self.clock.now()
+        event_id, now = (new_id or self.clock.new_id)("evt"), self.clock.now()
         body = event_body(event_id, event_type, now, data)
         return Event(event_id, tenant, event_type, body, job_id, ending_of, now)
 
@@ -140,16 +148,20 @@ class Announcer:
         event: Event,
         wanting: Sequence[Subscription],
         expires_at: datetime | None,
-        trigger: Trigger = "schedule",
     ) -> Announcement:
-        return Announcement(event, tuple(self._delivery(event, one, expires_at, trigger) for one in wanting))
+        return Announcement(event, tuple(self._delivery(event, one, expires_at) for one in wanting))
 
     def _delivery(
-        self, event: Event, subscription: Subscription, expires_at: datetime | None, trigger: Trigger
+        self,
+        event: Event,
+        subscription: Subscription,
+        expires_at: datetime | None,
+        trigger: Trigger = "schedule",
+        new_id: NewId | None = None,
     ) -> Delivery:
         is_active = subscription.status is SubscriptionStatus.ACTIVE
         return Delivery(
-            id=self.clock.new_id("dlv"),
+            id=(new_id or self.clock.new_id)("dlv"),
             tenant=event.tenant,
             event_id=event.id,
             event_type=event.type,

@@ -11,7 +11,7 @@ import click
 
 from relay import __version__
 from relay.domain.errors import BadDefinition, BadSettings, NotFound, Refused, RelayError
-from relay.domain.key import SCOPES
+from relay.domain.key import SCOPES, check_name
 
 if TYPE_CHECKING:
     from relay.clock import Clock
@@ -146,8 +146,8 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--name", required=True, help="What it is for.")
-@click.option("--tenant", default=TENANT, show_default=True)
+@click.option("--name", required=True, type=check_name, help="What it is for.")
+@click.option("--tenant", default=TENANT, show_default=True, type=check_name, help="A new one begins to be with this.")
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable; all but admin if absent."
 )

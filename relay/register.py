@@ -9,6 +9,7 @@ import structlog
 from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.errors import Fault, Invalid, Refused, Unreachable
+from relay.domain.ids import NewId
 from relay.domain.job import Job, JobStatus, deadline, tracking_of
 from relay.domain.moments import to_ms
 from relay.domain.subscription import (
@@ -73,17 +74,20 @@ class Register:
         self._clock = clock
         self._default_deadline_seconds = default_deadline_seconds
 
-    async def jobs(self, tenant: str, requests: Sequence[JobRequest | Refused]) -> list[tuple[Job, bool] | Refused]:
+    async def jobs(
+        self, tenant: str, requests: Sequence[JobRequest | Refused], new_id: NewId | None = None
+    ) -> list[tuple[Job, bool] | Refused]:
         """
         Each request's job and whether it is new, or why it was refused, in order; one refusal harms no other.
 
-        A job that its credential already tracks is given back as it is.
+        A job that its credential already tracks is given back as it is. `new_id`, for a single request, gives the same
+        ids to the same call: what that has written before is given back as new.
         """
         usable = await self._usable(tenant, requests)
         answers: list[tuple[Job, bool] | Refused | None] = []
         registrations: list[Registration] = []
         for request in requests:
-            prepared = request if isinstance(request, Refused) else self._prepare(tenant, request, usable)
+            prepared = request if isinstance(request, Refused) else self._prepare(tenant, request, usable, new_id)
             if isinstance(prepared, Refused):
                 answers.append(prepared)
             else:
@@ -136,8 +140,13 @@ class Register:
         return {name: await self._store.find_credentials(tenant, provider=name, limit=200) for name in known}
 
     def _prepare(
-        self, tenant: str, request: JobRequest, usable: Mapping[str, list[Credential]]
+        self,
+        tenant: str,
+        request: JobRequest,
+        usable: Mapping[str, list[Credential]],
+        new_id: NewId | None = None,
     ) -> Registration | Refused:
+        new_id = new_id or self._clock.new_id
         faults = self._faults(request, usable)
         credential = self._credential(request, usable)
         definition = self._catalog.get(request.provider or "")
@@ -147,7 +156,7 @@ class Register:
         now = self._clock.now()
         provider_job_id = request.provider_job_id
         job = Job(
-            id=self._clock.new_id("job"),
+            id=new_id("job"),
             tenant=tenant,
             provider=definition.name,
             credential_id=credential.id,
@@ -166,7 +175,7 @@ class Register:
             warnings=tuple(warnings_of(definition)),
             tracking=tracking_of(credential.id, provider_job_id) if provider_job_id else None,
         )
-        return Registration(job, self._callback(job, request) if request.callback_url else None)
+        return Registration(job, self._callback(new_id("sub"), job, request) if request.callback_url else None)
 
     def _faults(self, request: JobRequest, usable: Mapping[str, list[Credential]]) -> list[Fault]:
         faults: list[Fault] = []
@@ -208,11 +217,11 @@ class Register:
         names = ", ".join(sorted(self._catalog.names()))
         return Fault("/provider", f"no provider of that name; known are {names}", "unknown_provider")
 
-    def _callback(self, job: Job, request: JobRequest) -> Subscription:
+    def _callback(self, callback_id: str, job: Job, request: JobRequest) -> Subscription:
         now = job.created_at
         secret = request.callback_secret or new_secret(self._clock.entropy(SECRET_BYTES))
         return Subscription(
-            id=self._clock.new_id("sub"),
+            id=callback_id,
             tenant=job.tenant,
             url=request.callback_url or "",
             event_types=JOB_EVENTS,

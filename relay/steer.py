@@ -11,7 +11,8 @@ from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.delivery import Delivery, DeliveryStatus
 from relay.domain.errors import Conflict, Unreachable
-from relay.domain.job import Job, JobStatus
+from relay.domain.ids import NewId
+from relay.domain.job import Job, JobStatus, Memo, seen
 from relay.domain.moments import next_version, seconds_after, to_ms
 from relay.domain.recovery import Recovery, RecoveryStatus
 from relay.domain.subscription import SigningKey, Subscription, SubscriptionStatus, rotate
@@ -46,8 +47,8 @@ class Steer:
         self._catalog = catalog
         self._clock = clock
 
-    async def add_credential(self, credential: Credential) -> bool:
-        """False when the name is taken for that provider."""
+    async def add_credential(self, credential: Credential) -> Credential | None:
+        """The credential of that id, as it is stored; None when the name is taken for that provider."""
         return await self._store.add_credential(credential)
 
     async def change_credential(self, before: Credential, after: Credential, *, resumes: bool) -> bool:
@@ -73,13 +74,15 @@ class Steer:
             log.warning("limits_not_scheduled", credential=after.id, reason=str(error))
         return True
 
-    async def remove_credential(self, tenant: str, credential_id: str) -> Literal["removed", "in_use", "absent"]:
-        """`in_use` while pending jobs need it."""
-        return await self._store.remove_credential(tenant, credential_id)
+    async def remove_credential(
+        self, tenant: str, credential_id: str, as_of: datetime | None = None
+    ) -> Literal["removed", "in_use", "absent", "changed"]:
+        """`in_use` while pending jobs need it; `changed` when that was after `as_of`."""
+        return await self._store.remove_credential(tenant, credential_id, as_of)
 
     async def cancel_job(self, tenant: str, job_id: str) -> Job | None:
         """Stops tracking; of a job that has ended, the public link is revoked. None: no such job."""
-        job = await self._store.cancel_job(tenant, job_id, self._clock.now())
+        job = await self._store.cancel_job(tenant, job_id, self._clock.now(), await self._seen(tenant, job_id))
         if job is not None:
             try:
                 await self._polls.drop(job.credential_id, [job.id])
@@ -88,6 +91,18 @@ class Steer:
             await self._announcer.news.tell([job.id])
         return job
 
+    async def _seen(self, tenant: str, job_id: str) -> Job | None:
+        """A pending job with what its looks have shown, which Redis alone knows."""
+        job = await self._store.find_job(tenant, job_id)
+        if job is None or job.status is not JobStatus.PENDING:
+            return None
+        try:
+            [memo] = await self._polls.memos(job.credential_id, [job.id])
+        except Unreachable as error:
+            log.warning("job_cancelled_without_its_looks", job=job.id, reason=str(error))
+            return None
+        return seen(job, Memo.parse(memo))
+
     async def refresh_job(self, tenant: str, job_id: str) -> Job | None:
         """Makes a pending job due now, within its credential's budget. None: no such job."""
         job = await self._store.find_job(tenant, job_id)
@@ -95,10 +110,11 @@ class Steer:
             await self._polls.put([Item(job.credential_id, job.id)])
         return job
 
-    async def add_subscription(self, subscription: Subscription) -> None:
-        """Writes it down; its in-flight limit is set at once."""
-        await self._store.add_subscription(subscription)
-        await self._limit(subscription)
+    async def add_subscription(self, subscription: Subscription) -> Subscription:
+        """The subscription of that id, as it is stored; its in-flight limit is set at once."""
+        stored = await self._store.add_subscription(subscription)
+        await self._limit(stored)
+        return stored
 
     async def change_subscription(self, before: Subscription, after: Subscription) -> bool:
         """False when somebody else changed it first. Leaving `active` holds what waits, returning releases it."""
@@ -114,9 +130,9 @@ class Steer:
             await self._store.suspend_deliveries(after.tenant, after.id, self._clock.now())
         return True
 
-    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        """False: no such subscription. What waited for it is cancelled."""
-        return await self._store.remove_subscription(tenant, subscription_id, self._clock.now())
+    async def remove_subscription(self, tenant: str, subscription_id: str, as_of: datetime | None = None) -> bool:
+        """False: no such subscription, or changed after `as_of`. What waited for it is cancelled."""
+        return await self._store.remove_subscription(tenant, subscription_id, self._clock.now(), as_of)
 
     async def activate(self, tenant: str, subscription_id: str) -> Subscription | None:
         """Back to active, held deliveries released, those that expire first first. None: no such subscription."""
@@ -158,12 +174,14 @@ class Steer:
         await self._limit(rotated)
         return rotated
 
-    async def send_test(self, subscription: Subscription) -> Delivery:
-        """A signed `webhook.test`, logged and retried like any other delivery."""
-        announcement = self._announcer.test(subscription)
+    async def send_test(self, subscription: Subscription, new_id: NewId | None = None) -> Delivery:
+        """A signed `webhook.test`, logged and retried like any other delivery; of the same ids there is one."""
+        announcement = self._announcer.test(subscription, new_id)
         await self._store.add_announcement(announcement)
-        await self._announcer.put([announcement])
-        return announcement.deliveries[0]
+        (made,) = announcement.deliveries
+        stored = await self._store.find_delivery(made.tenant, made.id) or made
+        await self._announcer.put([replace(announcement, deliveries=(stored,))])
+        return stored
 
     async def redeliver(self, tenant: str, delivery_id: str) -> Delivery | None:
         """
@@ -187,7 +205,9 @@ class Steer:
         await self._announcer.put_deliveries([summons.delivery], joins=not summons.is_new)
         return summons.delivery
 
-    async def recover(self, subscription: Subscription, since: datetime, until: datetime | None) -> Recovery:
+    async def recover(
+        self, subscription: Subscription, since: datetime, until: datetime | None, new_id: NewId | None = None
+    ) -> Recovery:
         """
         A task that sends again what was decided for the subscription in [since, until) and never succeeded.
 
@@ -199,7 +219,7 @@ class Steer:
         now = self._clock.now()
         just_after = seconds_after(now, 0.001)  # what was decided within this millisecond is not skipped
         recovery = Recovery(
-            id=self._clock.new_id("rcv"),
+            id=(new_id or self._clock.new_id)("rcv"),
             tenant=subscription.tenant,
             subscription_id=subscription.id,
             since=since,
@@ -210,8 +230,7 @@ class Steer:
             created_at=now,
             completed_at=None,
         )
-        await self._store.add_recovery(recovery)
-        return recovery
+        return await self._store.add_recovery(recovery)
 
     async def _limit(self, subscription: Subscription) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import structlog
 
 from relay.clock import Clock
-from relay.domain.errors import Refused, Unreachable
+from relay.domain.errors import Conflict, Refused, Unreachable
 from relay.domain.job import Job, JobStatus, submitted
 from relay.domain.moments import seconds_after
 from relay.domain.observation import ErrorCode, Observation, Outcome
@@ -104,10 +104,16 @@ class Submit:
         return await asyncio.shield(task)
 
     async def interrupted(self, mark: str) -> Job | None:
-        """The job of a call whose process died before it could answer; None when there is none, or when it lives."""
+        """
+        The job of a call whose process died before it could answer; None when there is none.
+
+        Raises Conflict when somebody is at work on it after all.
+        """
         job = await self._store.find_submission(mark)
-        if job is None or await self._is_underway(job):
+        if job is None:
             return None
+        if await self._is_underway(job):
+            raise Conflict("idempotency_in_flight", "The first request with this Idempotency-Key is still at work.")
         return (await self._standing_as(job)).job
 
     async def close(self, within_seconds: float) -> None:

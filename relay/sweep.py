@@ -193,9 +193,10 @@ class Sweep:
                     break
 
     async def _prune(self) -> None:
-        before = seconds_after(self._clock.now(), -self._retention_seconds)
+        now = self._clock.now()
+        before = seconds_after(now, -self._retention_seconds)
         for _ in range(PRUNE_BATCHES):
-            removed = await self._store.prune(before, PRUNE_ROWS)
+            removed = await self._store.prune(before, PRUNE_ROWS) + await self._store.forget_calls(now, PRUNE_ROWS)
             metrics.PRUNED.inc(removed)
             if removed < PRUNE_ROWS:
                 return

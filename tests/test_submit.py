@@ -9,7 +9,7 @@ import pytest
 
 from relay.bootstrap import Relay, open_relay
 from relay.domain.credential import CredentialStatus
-from relay.domain.errors import Refused
+from relay.domain.errors import Conflict, Refused
 from relay.domain.job import Job, JobStatus, Memo, expire
 from relay.register import JobRequest
 from relay.submit import DOUBT, Asked, Declined
@@ -304,7 +304,8 @@ async def test_a_call_whose_process_died_is_answered_with_what_is_known(database
         async with open_relay(settings_for(database_url, redis_url)) as dying:
             call = asyncio.create_task(ask(dying, MARK))
             await arrived.wait()
-            assert await relay.submit.interrupted(MARK) is None
+            with pytest.raises(Conflict):
+                await relay.submit.interrupted(MARK)
             for task in dying.submit._underway:
                 task.cancel()
             await asyncio.gather(call, return_exceptions=True)

@@ -1,8 +1,10 @@
 """Ids that say what they name and sort by when they were made."""
 
+from collections.abc import Callable
 from typing import Literal
 
 Prefix = Literal["job", "sub", "evt", "dlv", "att", "crd", "key", "rcv", "req"]
+NewId = Callable[[Prefix], str]  # how what is made gets its id: freshly, or as the same call before would have named it
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads like something else
 TIME_BITS = 48

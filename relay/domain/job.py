@@ -137,6 +137,12 @@ def _may_remember(name: str, value: object) -> bool:
     return name in Memo.__dataclass_fields__ and type(value) is int and 0 <= value <= MEMO_NUMBER_MAX
 
 
+def seen(job: Job, memo: Memo) -> Job:
+    """The job with what its looks have shown so far, which the record learns of at its end alone."""
+    started_at = from_ms(memo.first_looked_ms) if memo.first_looked_ms else None
+    return replace(job, polls=memo.polls, provider_status=memo.provider_status, started_at=started_at)
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """Still pending: look again after `delay_seconds`."""

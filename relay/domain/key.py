@@ -1,17 +1,23 @@
 """API keys: whose they are, what they may do, and how one is told from a typing error."""
 
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from relay.domain.errors import Invalid
 from relay.domain.moments import rfc3339
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "rl_"
 SECRET_LENGTH = 43  # 256 bits in base 62
 CHECKSUM_LENGTH = 6  # CRC-32 in base 62
+NAME_CHARACTERS_MAX = 64
+NAME_PATTERN = (
+    r"^[A-Za-z0-9][A-Za-z0-9 ._@:/+\-]*$"  # of whatever has a name: nothing that a log or a terminal mistakes
+)
 SCOPES = (
     "admin",
     "read",
@@ -35,8 +41,16 @@ class Key:
     last_used_at: datetime | None
 
     def may(self, scope: str) -> bool:
-        """True when the key has the scope; `admin` has them all, and every key that writes may read."""
-        return scope in self.scopes or "admin" in self.scopes or (scope == "read" and bool(self.scopes))
+        """True when the key has the scope; `admin` has them all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def check_name(text: str) -> str:
+    """The name of a key or a tenant as it is; raises Invalid for one that is none."""
+    if not re.match(NAME_PATTERN, text) or text[-1:].isspace() or len(text) > NAME_CHARACTERS_MAX:
+        detail = f"{text!r} is no name: 1 to {NAME_CHARACTERS_MAX} letters, digits, spaces and ._@:/+-, a letter first"
+        raise Invalid("invalid_request", detail)
+    return text
 
 
 def make_key(entropy: bytes) -> str:

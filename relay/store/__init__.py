@@ -10,7 +10,7 @@ from relay.store.cipher import Cipher
 from relay.store.credentials import CredentialVerbs
 from relay.store.events import EventVerbs
 from relay.store.jobs import JobVerbs
-from relay.store.keys import KeyVerbs
+from relay.store.keys import KeyVerbs, OpenCall, SavedCall
 from relay.store.postgres import PostgresDatabase
 from relay.store.recoveries import RecoveryVerbs, Stretch
 from relay.store.rows import (
@@ -23,7 +23,6 @@ from relay.store.rows import (
     PendingJob,
     Record,
     Registration,
-    SavedCall,
     Summons,
     Vault,
 )
@@ -42,6 +41,7 @@ __all__ = [
     "Cipher",
     "Duration",
     "Ending",
+    "OpenCall",
     "Parcel",
     "PendingDelivery",
     "PendingJob",

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, or_, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,12 +24,14 @@ class CredentialVerbs(Verbs):
     """Credentials."""
 
     @writing
-    async def add_credential(self, connection: AsyncConnection, credential: Credential) -> bool:
-        """Write a new one down; False when the tenant has one of that provider and name."""
-        insert = self._database.insert(credentials).on_conflict_do_nothing(
-            index_elements=["tenant", "provider", "name"]
-        )
-        return (await connection.execute(insert, self._vault.credential_row(credential))).rowcount == 1
+    async def add_credential(self, connection: AsyncConnection, credential: Credential) -> Credential | None:
+        """Write a new one down; the one of that id that is there already, or None when its name is another's."""
+        insert = self._database.insert(credentials).on_conflict_do_nothing()
+        if (await connection.execute(insert, self._vault.credential_row(credential))).rowcount == 1:
+            return credential
+        is_it = and_(credentials.c.tenant == credential.tenant, credentials.c.id == credential.id)
+        row = (await connection.execute(select(credentials).where(is_it))).first()
+        return None if row is None else self._vault.credential(row)
 
     @writing
     async def put_credential(self, connection: AsyncConnection, credential: Credential) -> Credential:
@@ -119,16 +121,21 @@ class CredentialVerbs(Verbs):
 
     @writing
     async def remove_credential(
-        self, connection: AsyncConnection, tenant: str, credential_id: str
-    ) -> Literal["removed", "in_use", "absent"]:
-        """`in_use` while jobs that have not ended name it."""
+        self, connection: AsyncConnection, tenant: str, credential_id: str, as_of: datetime | None = None
+    ) -> Literal["removed", "in_use", "absent", "changed"]:
+        """
+        `in_use` while jobs that have not ended name it; `changed` when its `updated_at` is not `as_of`, where told.
+        """
         names_it = jobs.c.credential_id == credential_id
         is_used = or_(*(exists().where(names_it, is_open) for is_open in (JOB_IS_PENDING, JOB_IS_SUBMITTING)))
         is_it = (credentials.c.tenant == tenant) & (credentials.c.id == credential_id)
-        if (await connection.execute(credentials.delete().where(is_it, ~is_used))).rowcount == 1:
+        is_as_seen = true() if as_of is None else credentials.c.updated_at == as_of
+        if (await connection.execute(credentials.delete().where(is_it, is_as_seen, ~is_used))).rowcount == 1:
             return "removed"
-        is_there = (await connection.execute(select(credentials.c.id).where(is_it))).first() is not None
-        return "in_use" if is_there else "absent"
+        left = (await connection.execute(select(credentials.c.updated_at).where(is_it))).first()
+        if left is None:
+            return "absent"
+        return "in_use" if as_of in (None, left.updated_at) else "changed"
 
     @writing
     async def mark_credential(

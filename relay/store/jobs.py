@@ -43,7 +43,8 @@ class JobVerbs(Verbs):
         self, connection: AsyncConnection, registrations: Sequence[Registration]
     ) -> list[tuple[Job, bool]]:
         """
-        For each registration, in order: the job that tracks its id, and whether this call wrote it down.
+        For each registration, in order: the job that tracks its id, and whether this call wrote it down, now or when it
+        was made before with the same ids.
 
         Where `tracking` is taken, by a stored job or an earlier one of the same call, that job is given. A
         callback is written with a new job, and with an existing one while that is pending and has no callback to
@@ -72,16 +73,27 @@ class JobVerbs(Verbs):
             if not unheld:
                 return holders
             await connection.execute(insert, [job_row(unheld[tracking]) for tracking in sorted(unheld)])
-            ours = select(jobs.c.id).where(self._database.among(jobs.c.id, {job.id for job in unheld.values()}))
-            written = set((await connection.execute(ours)).scalars())
-            holders |= {tracking: job for tracking, job in unheld.items() if job.id in written}
-            foreign = {tracking for tracking, job in unheld.items() if job.id not in written}
+            ours = await self._ours(connection, list(unheld.values()))
+            holders |= {tracking: ours[job.id] for tracking, job in unheld.items() if job.id in ours}
+            foreign = {tracking for tracking, job in unheld.items() if job.id not in ours}
             if foreign:
                 query = select(jobs).where(self._database.among(jobs.c.tracking, foreign)).order_by(jobs.c.id)
                 for row in await connection.execute(query.with_for_update()):
                     holders[row.tracking] = job_of(row)
             unheld = {tracking: job for tracking, job in unheld.items() if tracking not in holders}
         raise AssertionError(f"no holder found for {len(unheld)} ids in {ROUNDS_MAX} rounds")
+
+    async def _ours(self, connection: AsyncConnection, wanted: Sequence[Job]) -> dict[str, Job]:
+        """Those that are written, by their ids; as they stand where the same call had written them before."""
+        query = select(jobs.c.id, jobs.c.tracking, jobs.c.created_at)
+        query = query.where(self._database.among(jobs.c.id, {job.id for job in wanted}))
+        there = {row.id: (row.tracking, row.created_at) for row in await connection.execute(query)}
+        ours = {job.id: job for job in wanted if job.id in there}
+        before = {job.id for job in ours.values() if there[job.id] != (job.tracking, job.created_at)}
+        if before:
+            older = select(jobs).where(self._database.among(jobs.c.id, before)).order_by(jobs.c.id)
+            ours |= {row.id: job_of(row) for row in await connection.execute(older.with_for_update())}
+        return ours
 
     async def _add_callbacks(
         self,
@@ -101,7 +113,8 @@ class JobVerbs(Verbs):
                 known.add((job.id, callback.url))
                 wanted.append(replace(callback, job_id=job.id))
         if wanted:
-            await connection.execute(subscriptions.insert(), [self._vault.subscription_row(one) for one in wanted])
+            insert = self._database.insert(subscriptions).on_conflict_do_nothing(index_elements=["id"])
+            await connection.execute(insert, [self._vault.subscription_row(one) for one in wanted])
 
     async def _callback_urls(self, connection: AsyncConnection, job_ids: Collection[str]) -> set[tuple[str, str]]:
         if not job_ids:
@@ -205,9 +218,12 @@ class JobVerbs(Verbs):
         return set((await connection.execute(query)).scalars())
 
     @writing
-    async def cancel_job(self, connection: AsyncConnection, tenant: str, job_id: str, now: datetime) -> Job | None:
+    async def cancel_job(
+        self, connection: AsyncConnection, tenant: str, job_id: str, now: datetime, seen: Job | None = None
+    ) -> Job | None:
         """
-        Stop tracking: an open job is cancelled; of one that has completed, the public link is revoked.
+        Stop tracking: an open job is cancelled; of one that has completed, the public link is revoked. `seen` is the
+        job with what its looks had shown.
 
         Gives the job as it stands, None when the tenant has none.
         """
@@ -215,6 +231,8 @@ class JobVerbs(Verbs):
         is_linked = and_(jobs.c.status == JobStatus.COMPLETED.value, jobs.c.link_revoked_at.is_(None))
         await connection.execute(change.where(is_linked).values(link_revoked_at=now))
         cancelled = {"status": JobStatus.CANCELLED.value, "completed_at": now, "tracking": None}
+        if seen is not None:
+            cancelled |= {"polls": seen.polls, "provider_status": seen.provider_status, "started_at": seen.started_at}
         await connection.execute(change.where(IS_OPEN).values(cancelled))
         return await _job(connection, tenant, job_id)
 

@@ -34,9 +34,12 @@ class RecoveryVerbs(Verbs):
     """Recoveries."""
 
     @writing
-    async def add_recovery(self, connection: AsyncConnection, recovery: Recovery) -> None:
-        """Write a new one down."""
-        await connection.execute(recoveries.insert(), _row(recovery))
+    async def add_recovery(self, connection: AsyncConnection, recovery: Recovery) -> Recovery:
+        """Write a new one down; the one of that id that is there already, else."""
+        insert = self._database.insert(recoveries).on_conflict_do_nothing(index_elements=["id"])
+        await connection.execute(insert, _row(recovery))
+        is_it = (recoveries.c.tenant == recovery.tenant) & (recoveries.c.id == recovery.id)
+        return _recovery((await connection.execute(select(recoveries).where(is_it))).one())
 
     @reading
     async def list_recoveries(

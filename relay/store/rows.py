@@ -86,17 +86,6 @@ class Parcel:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class SavedCall:
-    """A call with an idempotency key that was seen before; `status_code` is None while it is in flight."""
-
-    fingerprint: str
-    status_code: int | None
-    headers: dict[str, str]
-    body: bytes
-    created_at: datetime
-
-
 class PendingJob(NamedTuple):
     """What the sweep needs to put a job back on the schedule."""
 

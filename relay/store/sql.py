@@ -191,10 +191,11 @@ async def in_bulk(write: Callable[[Sequence[T]], Awaitable[set[str]]], items: Se
 def paged(query: Select[Any], table: Table, place: Place | None, limit: int) -> Select[Any]:
     """The query's rows beside the place, those nearest to it, newest first; without a place the newest of all."""
     if place is not None and place.is_newer:
-        nearest = query.where(table.c.id > place.id).order_by(table.c.id).limit(limit).subquery()
+        is_beside = table.c.id >= place.id if place.is_at else table.c.id > place.id
+        nearest = query.where(is_beside).order_by(table.c.id).limit(limit).subquery()
         return select(nearest).order_by(nearest.c.id.desc())
     if place is not None:
-        query = query.where(table.c.id < place.id)
+        query = query.where(table.c.id <= place.id if place.is_at else table.c.id < place.id)
     return query.order_by(table.c.id.desc()).limit(limit)
 
 

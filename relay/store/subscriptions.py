@@ -44,9 +44,16 @@ class SubscriptionVerbs(Verbs):
     """Subscriptions."""
 
     @writing
-    async def add_subscription(self, connection: AsyncConnection, subscription: Subscription) -> None:
-        """Write a new one down."""
-        await connection.execute(subscriptions.insert(), self._vault.subscription_row(subscription))
+    async def add_subscription(self, connection: AsyncConnection, subscription: Subscription) -> Subscription:
+        """Write a new one down; the one of that id that is there already, else."""
+        insert = self._database.insert(subscriptions).on_conflict_do_nothing(index_elements=["id"])
+        if (await connection.execute(insert, self._vault.subscription_row(subscription))).rowcount == 1:
+            return subscription
+        row = (
+            await connection.execute(select(subscriptions).where(*_named(subscription.tenant, subscription.id)))
+        ).one()
+        # Of one that was removed meanwhile no secret is left to show.
+        return self._vault.subscription(row) if row.removed_at is None else subscription
 
     @reading
     async def find_subscription(
@@ -136,17 +143,27 @@ class SubscriptionVerbs(Verbs):
 
     @writing
     async def remove_subscription(
-        self, connection: AsyncConnection, tenant: str, subscription_id: str, now: datetime
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        subscription_id: str,
+        now: datetime,
+        as_of: datetime | None = None,
     ) -> bool:
         """
         The subscription is gone, with its secrets; what was to be delivered to it is cancelled.
 
-        False when it was gone before; deliveries decided meanwhile are cancelled even then.
+        False when it was gone before; deliveries decided meanwhile are cancelled even then. With `as_of`, the
+        `updated_at` that the caller has seen, nothing happens to one that was changed since.
         """
         change = subscriptions.update().where(*_named(tenant, subscription_id), IS_THERE)
         emptied = {"secrets": self._vault.seal([]), "headers": self._vault.seal({})}
         change = change.values(removed_at=now, updated_at=now, signing_keys=None, public_keys=None, **emptied)
+        if as_of is not None:
+            change = change.where(subscriptions.c.updated_at == as_of)
         is_done = (await connection.execute(change)).rowcount == 1
+        if as_of is not None and not is_done:
+            return False
         cancel = deliveries.update().where(*_its_deliveries(tenant, subscription_id))
         cancel = cancel.values(status=DeliveryStatus.CANCELLED.value, next_attempt_at=None, completed_at=now)
         for is_open in (DELIVERY_IS_PENDING, DELIVERY_IS_HELD):

@@ -316,7 +316,9 @@ idempotency = Table(
     Column("status_code", Integer),  # NULL: still in flight
     Column("headers", Json),
     Column("body", Text),  # encrypted: answers show new secrets once
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),  # when it was first opened, whoever has it now
+    Column("holder", Words, nullable=False),  # the try that makes the call; another may have taken it over
+    Column("lives_until", Moment, nullable=False),  # of its holder, unless it gives another sign of life
     PrimaryKeyConstraint("tenant", "key"),
     Index(None, "created_at"),
 )

@@ -21,7 +21,6 @@ from relay.store.tables import (
     credentials,
     deliveries,
     events,
-    idempotency,
     jobs,
     pace,
     recoveries,
@@ -170,7 +169,7 @@ class UpkeepVerbs(Verbs):
     async def prune(self, connection: AsyncConnection, before: datetime, limit: int) -> int:
         """
         Forget up to `limit` of each: jobs that ended before then with all that was told of them, other events,
-        removed subscriptions, recoveries that are over, and calls with an idempotency key.
+        removed subscriptions, and recoveries that are over.
 
         What still has a pending delivery stays, with its attempts. Gives how many of those were forgotten
         (deliveries and attempts are not counted); 0: nothing is left to forget.
@@ -189,8 +188,7 @@ class UpkeepVerbs(Verbs):
         over = await self._ids(connection, _old_recoveries(before, limit))
         if over:
             await connection.execute(delete(recoveries).where(self._database.among(recoveries.c.id, over)))
-        calls = await _forget_calls(connection, before, limit)
-        return len(gone) + len(told) + len(left) + len(over) + calls
+        return len(gone) + len(told) + len(left) + len(over)
 
     async def _ids(self, connection: AsyncConnection, query: Select[Any]) -> list[str]:
         return list((await connection.execute(query)).scalars())
@@ -324,16 +322,6 @@ def _old_subscriptions(before: datetime, limit: int) -> Select[Any]:
 def _old_recoveries(before: datetime, limit: int) -> Select[Any]:
     of = recoveries.c
     return select(of.id).where(of.completed_at < before).order_by(of.completed_at).limit(limit)
-
-
-async def _forget_calls(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    of = idempotency.c
-    old = select(of.tenant, of.key).where(of.created_at < before).order_by(of.created_at).limit(limit)
-    rows = [{"of_tenant": tenant, "of_key": key} for tenant, key in await connection.execute(old)]
-    if rows:
-        which = and_(of.tenant == bindparam("of_tenant"), of.key == bindparam("of_key"), of.created_at < before)
-        await connection.execute(delete(idempotency).where(which), rows)
-    return len(rows)
 
 
 async def _count(connection: AsyncConnection, table: Table, tenant: str) -> dict[str, int]:

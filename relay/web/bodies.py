@@ -12,6 +12,7 @@ from relay.web.problems import Problem
 
 BODY_SECONDS_MAX = 30.0
 DEPTH_MAX = 32
+NAMES_MAX = 1000  # of one object; what is told of each of its faults would be longer than the body
 # So much beyond the limit is read and thrown away: a client that still sends would see a reset and not the answer.
 DISCARDED_BYTES_MAX = 16 * 1024 * 1024
 INTEGER_MAX = 2**53 - 1  # RFC 8259, section 6: beyond it two readers need not agree on the number
@@ -104,6 +105,8 @@ def parse(body: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > NAMES_MAX:
+        raise ValueError(f"an object has more than {NAMES_MAX} names")
     document = dict(pairs)
     if len(document) < len(pairs):
         raise ValueError("a name appears twice in one object")

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from relay.bootstrap import Relay
 from relay.domain.ids import Prefix, is_id
 from relay.domain.key import Key
+from relay.store import OpenCall
 from relay.web import limits, once
 from relay.web.access import admit
 from relay.web.bodies import read_document
@@ -34,6 +35,7 @@ class Call:
     document: dict[str, Any]
     query: Query
     mark: str | None = None  # what the same call would have again; None: it came without an Idempotency-Key
+    held: OpenCall | None = None  # the call as it is written down, for the same reason
 
     @property
     def tenant(self) -> str:
@@ -49,6 +51,15 @@ class Call:
     def check_match(self, view: Mapping[str, Any]) -> None:
         """Problem 412 when the caller's `If-Match` speaks of another state than the view's."""
         check_match(self.request, view)
+
+    def new_id(self, prefix: Prefix) -> str:
+        """
+        The id of what this call makes, of which there is one of a kind: the same when a call with an Idempotency-Key is
+        made again because its process died.
+        """
+        if self.held is None or self.mark is None:
+            return self.relay.clock.new_id(prefix)
+        return once.derived_id(prefix, self.mark, self.held.opened_at)
 
     def id(self, prefix: Prefix) -> str:
         """The id in the path; Problem 404 when it cannot be one, without a question to the database."""
@@ -67,9 +78,9 @@ OpenHandler = Callable[[Request], Awaitable[Response]]
 class Operation:
     """
     One method of one route: all that the router and the reference need to know of it. `name` is what generated clients
-    call it, `shows` the shape of the answer, `also` are further status codes of success, `problems` those of problems
-    that not every route has. `interrupted` answers for the same call before it that died on the way, where something
-    can be said of it.
+    call it, `shows` the shape of the answer, `also` are further status codes of success, `problems` the codes of those
+    problems that not every route has. `interrupted` answers for the same call before it that died on the way, where
+    something can be said of it.
     """
 
     name: str
@@ -84,19 +95,27 @@ class Operation:
     query: type[Query] = Query
     shows: type[BaseModel] | None = None
     also: tuple[int, ...] = ()
-    problems: Mapping[int, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
     interrupted: InterruptedHandler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRoute:
-    """A GET route without a key; `name` is what generated clients call it."""
+    """
+    A GET route without a key; `name` is what generated clients call it. `answers` are its good status codes and what
+    they mean, `forms` the media types of their bodies, `shows` the shape of those that are JSON; `problems` are the
+    codes of problems that not every address has.
+    """
 
     name: str
     path: str
     handler: OpenHandler
     summary: str
     answers: Mapping[int, str] = field(default_factory=dict)
+    query: type[Query] = Query
+    forms: tuple[str, ...] = ()
+    shows: type[BaseModel] | None = None
+    problems: tuple[str, ...] = ()
 
 
 def answer(view: Mapping[str, Any], status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -133,21 +152,20 @@ async def serve(operation: Operation, request: Request) -> Response:
         check(Nothing, document).accepted()
     call = Call(relay, key, request, document, query)
     if operation.method != "POST" or "idempotency-key" not in request.headers:
-        response = await operation.handler(call)
-        return tagged(request, response) if operation.method == "GET" else response
+        return tagged(request, await operation.handler(call))
     told = json.dumps(document, sort_keys=True)
     words = once.read_key(request.headers.getlist("idempotency-key"))
     fingerprint = once.fingerprint(operation.method, request.scope["path"], told)
-    return await _once(operation, replace(call, mark=once.mark(key.tenant, words, fingerprint)), words, fingerprint)
+    return await _once(operation, call, once.name(key.id, words), fingerprint)
 
 
-async def _once(operation: Operation, call: Call, words: str, fingerprint: str) -> Response:
-    interrupted = operation.interrupted
+async def _once(operation: Operation, call: Call, name: str, fingerprint: str) -> Response:
+    call, interrupted = replace(call, mark=once.mark(call.tenant, name, fingerprint)), operation.interrupted
     return await once.handled(
         call.relay,
         call.tenant,
-        words,
+        name,
         fingerprint,
-        lambda: operation.handler(call),
+        lambda held: operation.handler(replace(call, held=held)),
         (lambda: interrupted(call)) if interrupted else None,
     )

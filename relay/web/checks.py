@@ -61,7 +61,13 @@ CODES = {
     "less_than": "out_of_range",
     "less_than_equal": "out_of_range",
 }
-DETAILS = {"missing": "this field is required", "extra_forbidden": "there is no such field"}
+DETAILS = {
+    "missing": "this field is required",
+    "extra_forbidden": "there is no such field",
+    "model_type": "input should be an object",
+    "dict_type": "input should be an object",
+    "list_type": "input should be a list",
+}
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -80,13 +86,17 @@ class Checked(Generic[M]):
 
     def accepted(self, more: Iterable[Fault] = ()) -> M:
         """The value; Problem 422 with these and `more` faults, when there are any; a place is told of once."""
-        told = [f"{fault.pointer}/" for fault in self.faults]
-        faults = self.faults + [
-            fault for fault in more if not any(place.startswith(f"{fault.pointer}/") for place in told)
-        ]
+        told = {place for fault in self.faults for place in _places(fault.pointer)}
+        faults = self.faults + [fault for fault in more if fault.pointer not in told]
         if self.value is None or faults:
             raise invalid(faults)
         return self.value
+
+
+def _places(where: str) -> list[str]:
+    """The place and all that it is inside of: `/a/b` is in `/a`, and that in the whole."""
+    steps = where.split("/")
+    return ["/".join(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 def invalid(faults: Sequence[Fault]) -> Problem:
@@ -155,9 +165,13 @@ def _fault(where: str, kind: str, message: str) -> Fault:
 
 
 def _without(document: dict[str, Any], locations: Sequence[Location]) -> dict[str, Any]:
+    below: dict[int | str, list[Location]] = {}
+    for location in locations:
+        if location:
+            below.setdefault(location[0], []).append(location[1:])
     kept = {}
     for name, value in document.items():
-        inside = [location[1:] for location in locations if location[:1] == (name,)]
+        inside = below.get(name)
         if not inside:
             kept[name] = value
         elif all(inside) and isinstance(value, dict):

@@ -12,7 +12,7 @@ from relay.domain.moments import next_version
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, check, invalid, name_faults
 from relay.web.pages import open_page, page_of, page_view
-from relay.web.patches import TRIES_MAX, merged
+from relay.web.patches import merged, null_faults, tries
 from relay.web.problems import Problem, changed_meanwhile, not_found
 from relay.web.schemas import ChangedCredential, CredentialsQuery, NewCredential
 
@@ -26,7 +26,7 @@ async def create(call: Call) -> Response:
     body = await _accepted(call, check(NewCredential, call.document), call.document)
     now = call.relay.clock.now()
     credential = Credential(
-        id=call.relay.clock.new_id("crd"),
+        id=call.new_id("crd"),
         tenant=call.tenant,
         name=body.name,
         provider=body.provider,
@@ -41,10 +41,11 @@ async def create(call: Call) -> Response:
         created_at=now,
         updated_at=now,
     )
-    if not await call.relay.steer.add_credential(credential):
+    made = await call.relay.steer.add_credential(credential)
+    if made is None:
         fault = Fault("/name", "another credential of this provider has that name", "name_taken")
         raise Problem(409, "name_taken", "The credential's name is taken for this provider.", [fault])
-    return created(credential_view(credential), "/v1/credentials")
+    return created(credential_view(made), "/v1/credentials")
 
 
 async def index(call: Call) -> Response:
@@ -72,7 +73,7 @@ async def show(call: Call) -> Response:
 async def change(call: Call) -> Response:
     """The credential after the merge patch; new secrets, params or address make it active again."""
     resumes = call.document.get("status") == "active" or any(name in call.document for name in RESUMING_FIELDS)
-    for _ in range(TRIES_MAX):
+    async for _ in tries(call.relay.clock):
         before = await _found(call)
         call.check_match(credential_view(before))
         after = await _patched(call, before)
@@ -86,11 +87,17 @@ async def change(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """204; 409 while pending jobs need it."""
+    as_of = None
     if "if-match" in call.request.headers:
-        call.check_match(credential_view(await _found(call)))
-    match await call.relay.steer.remove_credential(call.tenant, call.id("crd")):
+        seen = await _found(call)
+        call.check_match(credential_view(seen))
+        as_of = seen.updated_at
+    match await call.relay.steer.remove_credential(call.tenant, call.id("crd"), as_of):
         case "absent":
             raise not_found()
+        case "changed":
+            call.check_match(credential_view(await _found(call)))
+            raise changed_meanwhile()
         case "in_use":
             detail = "Pending jobs are watched with this credential; cancel them, or wait for their end."
             raise Problem(409, "in_use", detail)
@@ -107,7 +114,7 @@ async def _found(call: Call) -> Credential:
 
 async def _patched(call: Call, before: Credential) -> Credential:
     checked = check(ChangedCredential, merged(_patchable(before), call.document))
-    checked.faults.extend(_provider_faults(call, before))
+    checked.faults.extend([*null_faults(ChangedCredential, call.document), *_provider_faults(call, before)])
     body = await _accepted(call, checked, call.document)
     return replace(
         before,

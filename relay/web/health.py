@@ -13,6 +13,7 @@ from relay.bootstrap import Relay
 from relay.domain.errors import Unreachable
 
 CHECK_SECONDS_MAX = 3.0
+RETRY_AFTER_SECONDS = 5
 
 Check = Callable[[Relay], Awaitable[dict[str, Any]]]
 
@@ -31,7 +32,9 @@ async def ready(request: Request) -> Response:
     checks = dict(zip(CHECKS, told, strict=True))
     is_ready = all(one["ok"] for one in told)
     view = {"status": "ready" if is_ready else "not_ready", "checks": checks}
-    return JSONResponse(view, 200 if is_ready else 503)
+    if is_ready:
+        return JSONResponse(view)
+    return JSONResponse(view, 503, {"retry-after": str(RETRY_AFTER_SECONDS)})
 
 
 async def _checked(relay: Relay, name: str, check: Check) -> dict[str, Any]:

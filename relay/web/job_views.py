@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,8 @@ from relay.domain.credential import Credential, CredentialStatus
 from relay.domain.delivery import DeliveryStatus
 from relay.domain.errors import Unreachable
 from relay.domain.event import job_view
-from relay.domain.job import Job, JobStatus, Memo
-from relay.domain.moments import from_ms, seconds_after
+from relay.domain.job import Job, JobStatus, Memo, seen
+from relay.domain.moments import seconds_after
 
 REDIS_SECONDS_MAX = 1.0  # a job is shown without what Redis knows rather than late
 
@@ -70,24 +70,11 @@ async def watches_of(relay: Relay, pending: Sequence[Job]) -> dict[str, Watch]:
     return watches
 
 
-def seen(job: Job, watch: Watch | None) -> Job:
-    """A pending job with what its looks have shown so far."""
-    if watch is None:
-        return job
-    memo = watch.memo
-    return replace(
-        job,
-        polls=memo.polls,
-        provider_status=memo.provider_status,
-        started_at=from_ms(memo.first_looked_ms) if memo.first_looked_ms else None,
-    )
-
-
 def _view(
     relay: Relay, job: Job, watch: Watch | None, credential: Credential | None, deliveries: Mapping[str, int] | None
 ) -> dict[str, Any]:
     return job_view(
-        seen(job, watch),
+        seen(job, watch.memo) if watch else job,
         relay.settings.public_url,
         relay.announcer.result_url(job),
         next_poll_at=watch.next_poll_at if watch else None,

@@ -42,7 +42,7 @@ async def create(call: Call) -> Response:
     request = await _read(call, check(NewJob, call.document))
     if request.submit is not None:
         return await _submit(call, request)
-    (told,) = await call.relay.register.jobs(call.tenant, [request])
+    (told,) = await call.relay.register.jobs(call.tenant, [request], call.new_id)
     if isinstance(told, Refused):
         raise told
     job, is_new = told
@@ -56,7 +56,7 @@ async def interrupted(call: Call) -> Response | None:
     if call.document.get("submit") is None or call.mark is None:
         return None
     job = await call.relay.submit.interrupted(call.mark)
-    return None if job is None else await _asked(call, Asked(job, is_new=False), _request(call.document))
+    return None if job is None else await _asked(call, Asked(job, is_new=True), _request(call.document))
 
 
 async def create_batch(call: Call) -> Response:
@@ -110,7 +110,8 @@ async def show(call: Call) -> Response:
     job_id, wait_seconds = call.id("job"), call.asked(JobQuery).wait or 0
 
     async def look() -> Job | None:
-        return await call.relay.store.find_job(call.tenant, job_id)
+        question = ("job", call.tenant, job_id)
+        return await call.relay.news.ask_together(question, lambda: call.relay.store.find_job(call.tenant, job_id))
 
     def is_over(job: Job | None) -> bool:
         return job is None or job.has_ended
@@ -124,6 +125,12 @@ async def show(call: Call) -> Response:
 
 async def cancel(call: Call) -> Response:
     """The job as it is now: cancelled, or as it had ended before."""
+    if "if-match" in call.request.headers:
+        seen = await call.relay.store.find_job(call.tenant, call.id("job"))
+        if seen is None:
+            raise not_found()
+        # An ending that comes in between stays; its link is taken back, as of any job that has ended.
+        call.check_match((await job_views(call.relay, [seen]))[0])
     job = await call.relay.steer.cancel_job(call.tenant, call.id("job"))
     if job is None:
         raise not_found()

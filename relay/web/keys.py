@@ -3,7 +3,8 @@
 from starlette.responses import Response
 
 from relay.domain.key import SCOPES, Key, digest, key_view, make_key
-from relay.web.calls import Call, answer, created
+from relay.web import once
+from relay.web.calls import Call, answer
 from relay.web.checks import check
 from relay.web.pages import open_page, page_of, page_view
 from relay.web.problems import not_found
@@ -19,7 +20,7 @@ async def create(call: Call) -> Response:
     text = make_key(call.relay.clock.entropy(KEY_BYTES))
     wanted = body.scopes or SCOPES_DEFAULT
     key = Key(
-        id=call.relay.clock.new_id("key"),
+        id=call.new_id("key"),
         tenant=call.tenant,
         name=body.name,
         scopes=tuple(scope for scope in SCOPES if scope in wanted),
@@ -27,8 +28,9 @@ async def create(call: Call) -> Response:
         created_at=call.relay.clock.now(),
         last_used_at=None,
     )
-    await call.relay.store.add_key(key)
-    return created(key_view(key, text), "/v1/keys")
+    if not await call.relay.store.add_key(key, call.held):
+        raise once.in_flight(key.created_at, key.created_at)
+    return answer(key_view(key, text), 201)
 
 
 async def index(call: Call) -> Response:

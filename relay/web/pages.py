@@ -63,7 +63,9 @@ def page_of(asked: Asked, read: Sequence[ListedT]) -> Page[ListedT]:
     came_up = asked.place is not None and asked.place.is_newer
     rows = read[-asked.limit :] if came_up else read[: asked.limit]
     if not rows:
-        return Page(rows, None, None)
+        # All that was on this side is gone; on the other there is what one came from.
+        back = asked.place and Place(asked.place.id, is_newer=not came_up, is_at=True)
+        return Page(rows, newer=None if came_up else back, older=back if came_up else None)
     # Whence one came there is something, or was a moment ago.
     has_newer = has_more if came_up else asked.place is not None
     has_older = came_up or has_more

@@ -14,6 +14,7 @@ from relay.domain.errors import Conflict, Fault, Forbidden, NotFound, Refused, U
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+FAULTS_MAX = 200  # whoever has more of them has misunderstood more than a list could mend
 
 # Each has a page, which a problem's `type` names.
 TITLES: dict[str, str] = {
@@ -80,7 +81,8 @@ def not_found() -> Problem:
 
 def changed_meanwhile() -> Problem:
     """For a compare-and-set that lost every try."""
-    return Problem(409, "changed_meanwhile", "The object was changed by another request; read it again and retry.")
+    detail = "The object was changed by another request; read it again and retry."
+    return Problem(409, "changed_meanwhile", detail, headers={"retry-after": "1"})
 
 
 def status_of(refusal: Refused) -> int:
@@ -98,6 +100,8 @@ def status_of(refusal: Refused) -> int:
 
 def problem_view(request: Request, status_code: int, code: str, detail: str, faults: Sequence[Fault]) -> dict[str, Any]:
     """The problem as the API shows it; `errors` is always there, empty when there is but the one thing."""
+    if (more := len(faults) - FAULTS_MAX) > 0:
+        faults = [*faults[:FAULTS_MAX], Fault("", f"and {more} more", "more_faults")]
     base = request.app.state.public_url
     return {
         "type": f"{base}/problems/{code}",

@@ -25,7 +25,7 @@ async def create(call: Call) -> Response:
     if since is not None and since >= (until or call.relay.clock.now()):
         faults.append(Fault("/since", "a recovery begins before it ends, and not in the future", "out_of_range"))
     body = checked.accepted(faults)
-    recovery = await call.relay.steer.recover(subscription, parse_rfc3339(body.since), until)
+    recovery = await call.relay.steer.recover(subscription, parse_rfc3339(body.since), until, call.new_id)
     return answer(recovery_view(recovery), 202, {"location": f"/v1/subscriptions/{subscription.id}/recovery"})
 
 

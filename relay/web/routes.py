@@ -75,7 +75,10 @@ OPERATIONS: tuple[Operation, ...] = (
         body=NewJob,
         shows=CreatedJob,
         also=(200, 202),
-        problems={402: "the provider wants to be paid", 429: "too many requests", 502: "the provider cannot make it"},
+        problems=(
+            *("submission_refused", "payment_required", "credential_refused", "rate_limited"),
+            *("provider_refused", "provider_unavailable"),
+        ),
         interrupted=jobs.interrupted,
     ),
     Operation(
@@ -120,6 +123,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Stop watching a job",
         returns="the job, cancelled, or as it had ended before, its public link taken back",
         shows=Job,
+        problems=("precondition_failed",),
     ),
     Operation(
         name="refresh_job",
@@ -153,7 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="a redirect to where the provider has the file now",
         status_code=302,
         query=ResultQuery,
-        problems={409: "no result (yet)", 410: "the provider has it no more", 502: "the provider does not give it"},
+        problems=("result_not_ready", "no_result", "result_gone", "provider_refused", "provider_unavailable"),
     ),
     Operation(
         name="create_subscription",
@@ -198,6 +202,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the subscription after the merge patch",
         body=ChangedSubscription,
         shows=Subscription,
+        problems=("precondition_failed", "changed_meanwhile"),
     ),
     Operation(
         name="delete_subscription",
@@ -208,6 +213,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Remove a subscription",
         returns="nothing",
         status_code=204,
+        problems=("precondition_failed",),
     ),
     Operation(
         name="get_subscription_secret",
@@ -230,6 +236,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=201,
         body=Rotation,
         shows=Secrets,
+        problems=("too_many_secrets", "changed_meanwhile"),
     ),
     Operation(
         name="test_subscription",
@@ -254,6 +261,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "seconds, and makes no delivery",
         body=Nothing,
         shows=Probe,
+        problems=("subscription_held", "probe_running"),
     ),
     Operation(
         name="activate_subscription",
@@ -265,6 +273,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the subscription, active; held deliveries are released",
         body=Nothing,
         shows=Subscription,
+        problems=("changed_meanwhile",),
     ),
     Operation(
         name="recover_subscription",
@@ -277,6 +286,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=202,
         body=NewRecovery,
         shows=Recovery,
+        problems=("subscription_not_active",),
     ),
     Operation(
         name="list_recoveries",
@@ -342,6 +352,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=202,
         body=Nothing,
         shows=Delivery,
+        problems=("subscription_not_active", "delivery_cancelled"),
     ),
     Operation(
         name="create_credential",
@@ -354,6 +365,7 @@ OPERATIONS: tuple[Operation, ...] = (
         status_code=201,
         body=NewCredential,
         shows=Credential,
+        problems=("name_taken",),
     ),
     Operation(
         name="list_credentials",
@@ -386,6 +398,7 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="the credential after the merge patch",
         body=ChangedCredential,
         shows=Credential,
+        problems=("precondition_failed", "changed_meanwhile", "name_taken"),
     ),
     Operation(
         name="delete_credential",
@@ -396,6 +409,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Remove a credential",
         returns="nothing",
         status_code=204,
+        problems=("precondition_failed", "changed_meanwhile", "in_use"),
     ),
     Operation(
         name="create_key",

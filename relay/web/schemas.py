@@ -1,13 +1,16 @@
 """What bodies and queries may hold, declared once for the checks and for the reference alike."""
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from relay.domain.ids import ALPHABET, LENGTH
-from relay.domain.key import SCOPES
+from relay.domain.key import NAME_CHARACTERS_MAX, NAME_PATTERN, SCOPES
 from relay.domain.subscription import (
     EVENT_TYPES,
     JOB_EVENTS,
@@ -17,8 +20,18 @@ from relay.domain.subscription import (
     PayloadForm,
     SignatureForm,
 )
+from relay.register import DEADLINE_SECONDS_MAX
+from relay.web.checks import (
+    HEADER_NAME,
+    HEADER_NAME_CHARACTERS_MAX,
+    HEADER_VALUE_CHARACTERS_MAX,
+    HEADERS_MAX,
+    METADATA_KEY_CHARACTERS_MAX,
+    METADATA_KEYS_MAX,
+    METADATA_PREFIX,
+    METADATA_VALUE_CHARACTERS_MAX,
+)
 
-NAME_CHARACTERS_MAX = 64
 PROVIDER_JOB_ID_CHARACTERS_MAX = 512
 DESCRIPTION_CHARACTERS_MAX = 512
 URL_CHARACTERS_MAX = 2048
@@ -55,15 +68,26 @@ def _with_v1(forms: list[SignatureForm]) -> list[SignatureForm]:
     return forms
 
 
+@dataclass(frozen=True)
+class ShownAs:
+    """For the reference alone: what is checked elsewhere, one by one, is in the shape of that model."""
+
+    model: type[BaseModel]
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """As pydantic asks for it."""
+        return handler(self.model.__pydantic_core_schema__)
+
+
 IDENTIFIER = rf"[{ALPHABET}]{{{LENGTH}}}"
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@:/+\-]*$")
-]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=NAME_PATTERN)]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 Time = Annotated[str, Field(max_length=64), WithJsonSchema({"type": "string", "format": "date-time"})]
-Url = Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
-Secret = Annotated[str, Field(max_length=SECRET_CHARACTERS_MAX)]
+Url = Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX, json_schema_extra={"format": "uri"})]
+Secret = Annotated[
+    str, Field(max_length=SECRET_CHARACTERS_MAX, json_schema_extra={"pattern": "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$"})
+]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS_MAX)]
 ProviderJobId = Annotated[str, Field(min_length=1, max_length=PROVIDER_JOB_ID_CHARACTERS_MAX)]
 Param = Annotated[str, Field(max_length=PARAM_CHARACTERS_MAX)]
@@ -72,6 +96,9 @@ CredentialSecret = Annotated[str, Field(min_length=1, max_length=CREDENTIAL_SECR
 CredentialSecrets = Annotated[
     dict[Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)], CredentialSecret], Field(max_length=PARAMS_MAX)
 ]
+DeadlineSeconds = Annotated[  # checked with what the provider says, so that all faults are told together
+    float, WithJsonSchema({"type": "number", "minimum": 1, "maximum": DEADLINE_SECONDS_MAX})
+]
 RequestsPerSecond = Annotated[float, Field(gt=0, le=REQUESTS_PER_SECOND_MAX)]
 Concurrency = Annotated[int, Field(ge=1, le=CONCURRENCY_MAX)]
 Signatures = Annotated[
@@ -79,7 +106,50 @@ Signatures = Annotated[
     Field(min_length=1, max_length=2, json_schema_extra={"contains": {"const": "v1"}}),
     AfterValidator(_with_v1),
 ]
-EventTypes = Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
+# An alias with a name of its own is a schema with that name. What these say is checked by relay.web.checks, which
+# tells all faults of meaning together.
+EventName = TypeAliasType("EventName", Annotated[str, WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})])
+Metadata = TypeAliasType(
+    "Metadata",
+    Annotated[
+        dict[str, Any],
+        WithJsonSchema(
+            {
+                "type": "object",
+                "description": "Flat and small: it goes into every event and is filtered by.",
+                "maxProperties": METADATA_KEYS_MAX,
+                "propertyNames": {"minLength": 1, "maxLength": METADATA_KEY_CHARACTERS_MAX},
+                "additionalProperties": {
+                    "type": ["string", "number", "boolean", "null"],
+                    "maxLength": METADATA_VALUE_CHARACTERS_MAX,
+                },
+            }
+        ),
+    ],
+)
+Headers = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": HEADERS_MAX,
+            "propertyNames": {"pattern": f"^{HEADER_NAME.pattern}$", "maxLength": HEADER_NAME_CHARACTERS_MAX},
+            "additionalProperties": {"type": "string", "maxLength": HEADER_VALUE_CHARACTERS_MAX},
+        }
+    ),
+]
+MetadataFilter = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{re.escape(METADATA_PREFIX)}"},
+            "additionalProperties": {"type": "string"},
+            "examples": [{"metadata.order": "42"}],
+        }
+    ),
+]
+EventTypes = Annotated[list[EventName], Field(min_length=1, max_length=len(EVENT_TYPES))]
 Listed = Annotated[list[Text], Field(max_length=FILTER_ENTRIES_MAX)]
 Scope = Annotated[str, AfterValidator(_one_of(SCOPES)), WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
 EventType = Annotated[
@@ -116,15 +186,15 @@ class NewJob(Document):
     submit: dict[str, Any] | None = None
     credential: Text | None = None
     params: Params | None = None
-    metadata: dict[str, Any] | None = None
-    deadline_seconds: float | None = None
+    metadata: Metadata | None = None
+    deadline_seconds: DeadlineSeconds | None = None
     callback: Callback | None = None
 
 
 class NewJobs(Document):
     """Up to a thousand of them, none with `submit`; each is checked by itself, as a `NewJob`."""
 
-    jobs: Annotated[list[Any], Field(min_length=1, max_length=BATCH_JOBS_MAX)]
+    jobs: Annotated[list[Annotated[Any, ShownAs(NewJob)]], Field(min_length=1, max_length=BATCH_JOBS_MAX)]
 
 
 class JobFilter(Document):
@@ -132,7 +202,7 @@ class JobFilter(Document):
 
     providers: Listed | None = None
     credentials: Listed | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
 
 
 class SubscriptionBody(Document):
@@ -142,8 +212,8 @@ class SubscriptionBody(Document):
     event_types: EventTypes | None = Field(list(JOB_EVENTS))
     filter: JobFilter | None = None
     description: Description | None = None
-    metadata: dict[str, Any] | None = None
-    headers: dict[str, str] | None = None
+    metadata: Metadata | None = None
+    headers: Headers | None = None
     payload: PayloadForm | None = "full"
     signatures: Signatures | None = Field(SIGNATURES_DEFAULT)
     handshake: bool | None = False
@@ -227,7 +297,7 @@ class JobsQuery(PageQuery):
     provider: Text | None = None
     credential: Text | None = None
     provider_job_id: ProviderJobId | None = None
-    metadata: dict[str, str] = {}
+    metadata: MetadataFilter = {}
 
 
 class ResultQuery(Query):
@@ -251,7 +321,7 @@ class SubscriptionsQuery(PageQuery):
 class EventsQuery(PageQuery):
     """
     Events by type and job, newest first; with `after` a feed, oldest first: `start`, `now` or the `next_cursor` of the
-    page before. `wait` holds an empty page of the feed back for so many seconds, or until there is an event.
+    page before. `wait` holds an empty page of the feed back for so many seconds, or until an event passes the filters.
     """
 
     after: Annotated[str, Field(max_length=CURSOR_CHARACTERS_MAX)] | None = None

@@ -32,7 +32,7 @@ from relay.web.checks import (
     url_faults,
 )
 from relay.web.pages import open_page, page_of, page_view
-from relay.web.patches import TRIES_MAX, merged
+from relay.web.patches import merged, null_faults, tries
 from relay.web.problems import changed_meanwhile, not_found
 from relay.web.schemas import (
     ChangedSubscription,
@@ -56,7 +56,7 @@ async def create(call: Call) -> Response:
     now = call.relay.clock.now()
     secret = body.secret or new_secret(call.relay.clock.entropy(SECRET_BYTES))
     subscription = Subscription(
-        id=call.relay.clock.new_id("sub"),
+        id=call.new_id("sub"),
         tenant=call.tenant,
         **_decided(body),
         secrets=(SigningSecret(secret, now, None),),
@@ -71,8 +71,8 @@ async def create(call: Call) -> Response:
         updated_at=now,
     )
     subscription = await _agreed(call, subscription, None)
-    await call.relay.steer.add_subscription(subscription)
-    return created(subscription_view(subscription, secret), "/v1/subscriptions")
+    subscription = await call.relay.steer.add_subscription(subscription)
+    return created(subscription_view(subscription, subscription.secrets[0].secret), "/v1/subscriptions")
 
 
 async def index(call: Call) -> Response:
@@ -94,7 +94,7 @@ async def show(call: Call) -> Response:
 
 async def change(call: Call) -> Response:
     """The subscription after the merge patch."""
-    for _ in range(TRIES_MAX):
+    async for _ in tries(call.relay.clock):
         before = await _found(call)
         call.check_match(subscription_view(before))
         after = await _patched(call, before)
@@ -108,11 +108,15 @@ async def change(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """204; what waited for it is cancelled."""
+    as_of = None
     if "if-match" in call.request.headers:
-        call.check_match(subscription_view(await _found(call)))
-    if not await call.relay.steer.remove_subscription(call.tenant, call.id("sub")):
-        raise not_found()
-    return Response(status_code=204)
+        seen = await _found(call)
+        call.check_match(subscription_view(seen))
+        as_of = seen.updated_at
+    if await call.relay.steer.remove_subscription(call.tenant, call.id("sub"), as_of):
+        return Response(status_code=204)
+    call.check_match(subscription_view(await _found(call)))
+    raise not_found()
 
 
 async def show_secret(call: Call) -> Response:
@@ -131,7 +135,7 @@ async def rotate_secret(call: Call) -> Response:
 
 async def send_test(call: Call) -> Response:
     """202: a signed `webhook.test` is on its way; the delivery tells how it went."""
-    delivery = await call.relay.steer.send_test(await _found(call))
+    delivery = await call.relay.steer.send_test(await _found(call), call.new_id)
     return answer(delivery_view(delivery), 202, {"location": f"/v1/deliveries/{delivery.id}"})
 
 
@@ -152,8 +156,9 @@ async def _found(call: Call) -> Subscription:
 
 async def _patched(call: Call, before: Subscription) -> Subscription:
     checked = check(ChangedSubscription, merged(_patchable(before), call.document))
-    faults = await _faults(call, checked.fields, call.document)
+    faults = [*null_faults(ChangedSubscription, call.document), *await _faults(call, checked.fields, call.document)]
     has_reason = bool(call.document.get("disabled_reason"))
+    has_no_reason = "disabled_reason" in call.document and not has_reason
     if has_reason and checked.fields.get("status") not in (None, "disabled"):
         faults.append(Fault("/disabled_reason", "only a disabled subscription has one", "invalid_value"))
     body = checked.accepted(faults)
@@ -163,7 +168,7 @@ async def _patched(call: Call, before: Subscription) -> Subscription:
         **_decided(body),
         signing_keys=_keys(call, body, before.signing_keys),
         status=status,
-        disabled_reason=_reason(before, body, status),
+        disabled_reason=_reason(None if has_no_reason else before, body, status),
     )
     return await _agreed(call, after, before)
 
@@ -187,10 +192,11 @@ async def _agreed(call: Call, subscription: Subscription, before: Subscription |
     return replace(subscription, requests_per_minute=said.requests_per_minute)
 
 
-def _reason(before: Subscription, body: ChangedSubscription, status: SubscriptionStatus) -> str | None:
+def _reason(before: Subscription | None, body: ChangedSubscription, status: SubscriptionStatus) -> str | None:
     if status is not SubscriptionStatus.DISABLED:
         return None
-    return body.disabled_reason or (before.disabled_reason if before.status is status else None) or DISABLED_BY_HAND
+    kept = before.disabled_reason if before is not None and before.status is status else None
+    return body.disabled_reason or kept or DISABLED_BY_HAND
 
 
 def _patchable(subscription: Subscription) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from relay.bootstrap import Relay
 from relay.domain.delivery import Attempt, Delivery, DeliveryStatus
 from relay.domain.event import Event
-from relay.domain.job import Job, JobStatus
+from relay.domain.job import Job, JobStatus, seen
 from relay.domain.moments import from_ms, rfc3339
 from relay.web.calls import Call, answer
-from relay.web.job_views import Watch, seen, watches_of
+from relay.web.job_views import Watch, watches_of
 from relay.web.problems import not_found
 
 EVENTS_MAX = 100
@@ -28,7 +28,7 @@ async def show(call: Call) -> Response:
     if job is None:
         raise not_found()
     watch = (await watches_of(relay, [job])).get(job.id) if job.status is JobStatus.PENDING else None
-    entries = _of_job(seen(job, watch), watch)
+    entries = _of_job(seen(job, watch.memo) if watch else job, watch)
     for event in await relay.store.list_events(call.tenant, job=job.id, limit=EVENTS_MAX):
         entries.append(_of_event(event))
     for delivery in await relay.store.list_deliveries(call.tenant, job=job.id, limit=DELIVERIES_MAX):

@@ -6,14 +6,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from relay.domain.errors import Invalid
 from relay.domain.key import (
     ALPHABET,
     CHECKSUM_LENGTH,
+    NAME_CHARACTERS_MAX,
     PREFIX,
     SCOPES,
     SECRET_LENGTH,
     Key,
     _checksum,
+    check_name,
     digest,
     key_view,
     looks_like_key,
@@ -83,9 +86,9 @@ def test_admin_may_do_everything(scope: str) -> None:
 
 
 @pytest.mark.parametrize("scope", [one for one in SCOPES if one != "admin"])
-def test_a_key_may_do_what_its_scope_says_and_read(scope: str) -> None:
+def test_a_key_may_do_what_its_scope_says_and_nothing_else(scope: str) -> None:
     key = a_key(scope)
-    assert [one for one in SCOPES if key.may(one)] == [one for one in SCOPES if one in (scope, "read")]
+    assert [one for one in SCOPES if key.may(one)] == [scope]
 
 
 def test_a_key_without_scopes_may_do_nothing() -> None:
@@ -96,3 +99,14 @@ def test_the_key_itself_is_shown_only_when_handed_in() -> None:
     assert "key" not in key_view(a_key("read"))
     assert key_view(a_key("read"), "rl_shown")["key"] == "rl_shown"
     assert not {"digest", "rl_x"} & {*key_view(a_key("read")), *map(str, key_view(a_key("read")).values())}
+
+
+@pytest.mark.parametrize("name", ["a", "my app", "ci@acme.example", "x" * NAME_CHARACTERS_MAX])
+def test_a_name_is_taken_as_it_is(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\n", "-a", "é", "x" * (NAME_CHARACTERS_MAX + 1)])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(Invalid):
+        check_name(name)

@@ -13,7 +13,7 @@ from relay.domain.job import Job, JobStatus
 from relay.domain.key import Key, digest
 from relay.domain.moments import to_ms
 from relay.domain.subscription import Filter, SigningKey, SigningSecret, Subscription, SubscriptionStatus
-from relay.store import Announcement, Ending, Record, Registration
+from relay.store import Announcement, Ending, OpenCall, Record, Registration, Store
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 891_000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -190,6 +190,13 @@ def announcement(of: Event | None = None, *subscriptions: str, **different: Any)
     """The event with one delivery for each of the subscription ids; `different` goes to the deliveries."""
     told = of or event()
     return Announcement(told, tuple(delivery(told, subscription_id=one, **different) for one in subscriptions))
+
+
+async def opened(store: Store, key: str = "k", at: datetime = NOW, tenant: str = TENANT) -> OpenCall:
+    """A call that is ours to make."""
+    call = await store.open_call(tenant, key, "print", new_id("req"), at)
+    assert isinstance(call, OpenCall), call
+    return call
 
 
 def ending(one: Job, *subscriptions: str, **different: Any) -> Ending:

@@ -5,7 +5,7 @@ import pytest
 from relay.domain.errors import BadSettings
 from relay.store import Cipher, Store, open_store
 from relay.store.tables import metadata
-from tests.store.facts import NOW, TENANT, credential, subscription
+from tests.store.facts import TENANT, credential, opened, subscription
 
 
 def test_what_was_encrypted_is_decrypted() -> None:
@@ -43,8 +43,7 @@ def test_a_missing_key_is_refused(keys: list[str]) -> None:
 async def test_no_secret_is_in_the_database_in_clear(store: Store) -> None:
     await store.add_credential(credential(secrets={"api_key": "in-clear-1"}))
     await store.add_subscription(subscription(headers={"x-token": "in-clear-2"}))
-    await store.open_call(TENANT, "k", "print", NOW)
-    await store.close_call(TENANT, "k", 201, {}, b"in-clear-3")
+    assert await store.close_call(await opened(store), 201, {}, b"in-clear-3")
     async with store._database.reader.connect() as connection:
         for table in ("credentials", "subscriptions", "idempotency"):
             rows = (await connection.execute(metadata.tables[table].select())).all()

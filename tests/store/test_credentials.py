@@ -24,9 +24,16 @@ async def test_a_credential_comes_back_as_it_was_written(store: Store) -> None:
 
 async def test_a_taken_name_is_refused_for_the_same_tenant_and_provider_alone(store: Store) -> None:
     assert await store.add_credential(credential(name="main"))
-    assert not await store.add_credential(credential(name="main"))
+    assert await store.add_credential(credential(name="main")) is None
     assert await store.add_credential(credential(name="main", provider="vocu"))
     assert await store.add_credential(credential(name="main", tenant="another"))
+
+
+async def test_the_same_id_again_gives_what_is_there(store: Store) -> None:
+    one = credential(name="main")
+    assert await store.add_credential(one) == one
+    assert await store.add_credential(replace(one, updated_at=NOW + SECOND)) == one
+    assert await store.add_credential(replace(one, name="other")) == one
 
 
 async def test_credentials_are_listed_by_what_they_are(store: Store) -> None:

@@ -105,6 +105,7 @@ async def work(store: Store) -> None:
     await store.count_jobs_by_provider(TENANT)
     await store.count_deliveries(TENANT)
     await store.prune(NOW.replace(year=NOW.year + 1), 9)
+    await store.forget_calls(NOW.replace(year=NOW.year + 1), 9)
 
 
 # What is asked for, and the index that alone keeps the answer's cost its own and not its tenant's.

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Text
 
 from relay.domain.errors import BadSettings
-from relay.store import SEALED, Cipher, Store, open_store
+from relay.store import SEALED, Cipher, SavedCall, Store, open_store
 from relay.store.tables import Words, metadata
-from tests.store.facts import NOW, SECOND, TENANT, credential, signing_key, subscription
+from tests.store.facts import NOW, SECOND, TENANT, credential, opened, signing_key, subscription
 
 OLD, NEW = "the key of last year", "the key of this year"
 
@@ -18,8 +18,7 @@ async def filled(store: Store, count: int) -> None:
     for number in range(count):
         await store.add_credential(credential(name=f"c{number}"))
         await store.add_subscription(subscription(signing_keys=(signing_key(),) if number % 2 else ()))
-        await store.open_call(TENANT, f"k{number}", "print", NOW)
-        await store.close_call(TENANT, f"k{number}", 201, {}, b"an answer")
+        assert await store.close_call(await opened(store, f"k{number}"), 201, {}, b"an answer")
 
 
 async def resealed(store: Store, table: str, limit: int = 2) -> tuple[int, int]:
@@ -56,8 +55,8 @@ async def test_after_a_run_the_old_key_is_not_needed_any_more(database_url: str,
     assert await new.list_subscriptions(TENANT) == before
     assert all(one.signing_keys[0].private for one in before if one.signing_keys)
     assert [one.secrets for one in await new.find_credentials(TENANT)] == [{"api_key": "a secret – ключ"}] * 5
-    saved = await new.open_call(TENANT, "k1", "print", NOW)
-    assert saved is not None
+    saved = await new.open_call(TENANT, "k1", "print", "req_1", NOW)
+    assert isinstance(saved, SavedCall)
     assert saved.body == b"an answer"
     with pytest.raises(BadSettings):
         await old.find_subscription(TENANT, before[0].id)
@@ -76,7 +75,7 @@ async def test_a_run_that_was_broken_off_goes_on_where_it_is_begun_again(databas
 
 
 async def test_rows_that_have_nothing_sealed_are_passed_over(store: Store) -> None:
-    await store.open_call(TENANT, "in flight", "print", NOW)
+    await opened(store, "in flight")
     assert await store.count_sealed("idempotency") == 0
     assert await resealed(store, "idempotency") == (0, 0)
 

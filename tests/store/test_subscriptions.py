@@ -19,6 +19,17 @@ async def found(store: Store, subscription_id: str) -> tuple[datetime | None, da
     return one.last_success_at, one.failing_since, one.hold_until
 
 
+async def test_the_same_id_again_gives_what_is_there_and_is_no_second_one(store: Store) -> None:
+    one = subscription()
+    assert await store.add_subscription(one) == one
+    other = replace(one, url="https://other.example/", updated_at=NOW + SECOND)
+    assert await store.add_subscription(other) == one
+    assert await store.list_subscriptions(TENANT) == [one]
+    await store.remove_subscription(TENANT, one.id, NOW)
+    assert await store.add_subscription(other) == other
+    assert await store.list_subscriptions(TENANT) == []
+
+
 async def test_a_subscription_comes_back_as_it_was_written(store: Store) -> None:
     one = subscription(disabled_reason="410", failing_since=NOW, last_success_at=NOW, hold_until=NOW)
     await store.add_subscription(one)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from relay.web.bodies import DEPTH_MAX, DISCARDED_BYTES_MAX, parse, read_document
+from relay.web.bodies import DEPTH_MAX, DISCARDED_BYTES_MAX, NAMES_MAX, parse, read_document
 from relay.web.problems import Problem
 from tests.web.house import House, opened, refused
 
@@ -41,6 +41,7 @@ UNUSABLE: dict[str, bytes] = {
     "UTF-16": '{"a": 1}'.encode("utf-16"),
     "a byte order mark": b'\xef\xbb\xbf{"a": 1}',
     "one level too deep": nested(DEPTH_MAX + 1),
+    "more names than anybody has": json.dumps(dict.fromkeys(map(str, range(NAMES_MAX + 1)))).encode(),
     "far too deep": nested(400),
     "deeper than the parser goes": b"[" * 100_000 + b"]" * 100_000,
 }

@@ -1,5 +1,6 @@
 """Tests of the checks of requests."""
 
+import time
 from typing import Any
 
 import pytest
@@ -81,6 +82,16 @@ def test_a_place_is_told_of_once() -> None:
         "/metadata/a": "invalid_type",
     }
     assert len(told.value.faults) == 2
+
+
+def test_very_many_faults_are_found_in_one_go_and_told_in_short() -> None:
+    document = {f"k{number}": number for number in range(20_000)}
+    began = time.perf_counter()
+    checked = check(NewJob, document)
+    with pytest.raises(Problem):
+        checked.accepted()
+    assert len(checked.faults) > 20_000
+    assert time.perf_counter() - began < 3  # as many steps as faults; for each fault all of them took minutes
 
 
 def test_faults_never_repeat_what_was_sent() -> None:

@@ -93,7 +93,32 @@ def test_it_registers_a_job_and_reads_it_back(client: Any) -> None:
 
 def metadata(**told: str) -> Any:
     """Metadata of a new job."""
-    return part("models").NewJobMetadataType0.from_dict(told)
+    return part("models").Metadata.from_dict(told)
+
+
+def test_it_lists_the_jobs_whose_metadata_says_so(client: Any) -> None:
+    models, ids = part("models"), {}
+    for shop in ("7", "8"):
+        told = metadata(shop=shop, kind="sale")
+        body = models.NewJob(provider="camb", provider_job_id=f"shop-{shop}", metadata=told)
+        ids[shop] = call("jobs.create_job", client=client, body=body).parsed.id
+    wanted = models.ListJobsMetadata.from_dict({"metadata.shop": "7", "metadata.kind": "sale"})
+    assert [one.id for one in call("jobs.list_jobs", client=client, metadata=wanted).parsed.data] == [ids["7"]]
+
+
+def test_it_registers_many_at_once_and_reads_what_became_of_each(client: Any) -> None:
+    models = part("models")
+    jobs = [models.NewJob(provider="camb", provider_job_id="many-1"), models.NewJob(provider="nobody")]
+    told = call("jobs.create_jobs", client=client, body=models.NewJobs(jobs=jobs)).parsed
+    assert [one.status for one in told.data] == [201, 422]
+    assert told.data[0].job.provider_job_id == "many-1"
+    assert told.data[1].problem.code == "invalid_request"
+
+
+@pytest.mark.parametrize("name", ["get_health", "get_readiness", "get_jwks"])
+def test_what_is_open_is_read_in_its_shape(client: Any, name: str) -> None:
+    answer = call(f"relay.{name}", client=client)
+    assert type(answer.parsed).__name__ in ("Alive", "Readiness", "KeySet")
 
 
 def test_it_walks_a_list_down_and_up(client: Any) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from relay.domain.credential import CredentialStatus
+from relay.domain.job import Memo
 from relay.schedule import Item
 from tests.web.house import House, faults, opened, refused, told
 
@@ -271,3 +272,15 @@ async def test_who_asks_for_a_callback_is_told_the_secret_that_signs_it(house: H
         )
     )
     assert batch["data"][0]["job"]["callback"]["secret"] != job["callback"]["secret"]
+
+
+async def test_a_cancelled_job_keeps_what_was_seen_of_it(house: House) -> None:
+    credential = await house.add_credential()
+    job = await house.add_job()
+    memo = Memo(polls=3, provider_status="PENDING", first_looked_ms=1_767_225_600_000)
+    await house.relay.polls.shift([Item(credential["id"], job["id"], 60_000, memo.dump())])
+    cancelled = told(await house.api.delete(f"/v1/jobs/{job['id']}"))
+    assert (cancelled["polls"], cancelled["provider_status"]) == (3, "PENDING")
+    assert cancelled["started_at"] == "2026-01-01T00:00:00.000Z"
+    life = told(await house.api.get(f"/v1/jobs/{job['id']}/timeline"))["data"]
+    assert [one["type"] for one in life] == ["polls", "registered", "ended"]

@@ -4,15 +4,24 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay.store import migrate
-from relay.web.once import fingerprint
+from relay.store.keys import CALL_KEPT_SECONDS, LIFE_SECONDS
+from relay.web.once import fingerprint, name
+from tests.swift import ShiftedClock
 from tests.trips import TENANT
 from tests.web.house import House, opened, refused, told
 
 URL = "http://127.0.0.1:9/hook"
+
+
+async def own_id(house: House) -> str:
+    """The id of the API key that `house.api` shows."""
+    (key,) = await house.relay.store.list_keys(TENANT)
+    return key.id
 
 
 async def test_the_same_call_again_gets_the_first_answer(house: House) -> None:
@@ -37,13 +46,22 @@ async def test_another_body_or_route_under_the_same_key_is_422(house: House) -> 
     refused(response, 422, "idempotency_key_reused")
 
 
-async def test_a_call_that_is_still_in_flight_is_409(house: House) -> None:
-    told_body = '{"url": "http://127.0.0.1:9/hook"}'
-    mark = fingerprint("POST", "/v1/subscriptions", told_body)
-    await house.relay.store.open_call(TENANT, "order-1", mark, house.relay.clock.now())
-    response = await house.api.post("/v1/subscriptions", json={"url": URL}, headers={"idempotency-key": "order-1"})
-    refused(response, 409, "idempotency_in_flight")
-    assert response.headers["retry-after"] == "1"
+@pytest.mark.parametrize(
+    ("silent_seconds", "wait_seconds"),
+    [(0, "2"), (2, "5"), (LIFE_SECONDS - 0.5, "1")],
+)
+async def test_a_call_that_is_still_in_flight_is_409_and_says_when_that_will_have_changed(
+    silent_seconds: float, wait_seconds: str, database_url: str, redis_url: str
+) -> None:
+    clock = ShiftedClock()
+    async with opened(database_url, redis_url, clock) as house:
+        body = '{"url": "http://127.0.0.1:9/hook"}'
+        mark, own = fingerprint("POST", "/v1/subscriptions", body), name(await own_id(house), "order-1")
+        await house.relay.store.open_call(TENANT, own, mark, "req_1", clock.now())
+        clock.shift_seconds = silent_seconds
+        response = await house.api.post("/v1/subscriptions", json={"url": URL}, headers={"idempotency-key": "order-1"})
+        refused(response, 409, "idempotency_in_flight")
+        assert response.headers["retry-after"] == wait_seconds
 
 
 async def test_many_at_once_make_one(house: House) -> None:
@@ -61,6 +79,34 @@ async def test_what_was_refused_may_be_tried_again_under_the_same_key(house: Hou
         await house.api.post("/v1/subscriptions", json={"url": "nonsense"}, headers=headers), 422, "invalid_request"
     )
     told(await house.api.post("/v1/subscriptions", json={"url": URL}, headers=headers), 201)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "secret"), [("/v1/keys", {"name": "ci"}, "key"), ("/v1/subscriptions", {"url": URL}, "secret")]
+)
+async def test_a_key_belongs_to_the_api_key_that_used_it(house: House, path: str, body: Any, secret: str) -> None:
+    headers = {"idempotency-key": "order-1"}
+    mine = await house.api.post(path, json=body, headers=headers)
+    async with house.client(await house.new_key()) as other:
+        theirs = await other.post(path, json=body, headers=headers)
+    assert "idempotent-replayed" not in theirs.headers
+    assert told(theirs, 201)["id"] != told(mine, 201)["id"]
+    assert mine.json()[secret] not in theirs.text
+    again = await house.api.post(path, json=body, headers=headers)
+    assert (again.content, again.headers["idempotent-replayed"]) == (mine.content, "true")
+
+
+async def test_an_answer_is_kept_for_a_day_whatever_the_retention(database_url: str, redis_url: str) -> None:
+    clock, headers = ShiftedClock(), {"idempotency-key": "order-1"}
+    async with opened(database_url, redis_url, clock) as house:
+        first = await house.api.post("/v1/subscriptions", json={"url": URL}, headers=headers)
+        clock.shift_seconds = CALL_KEPT_SECONDS - 5
+        await house.relay.sweep.tick()
+        again = await house.api.post("/v1/subscriptions", json={"url": URL}, headers=headers)
+        assert again.content == first.content
+        clock.shift_seconds = CALL_KEPT_SECONDS
+        other = await house.api.post("/v1/subscriptions", json={"url": URL, "payload": "thin"}, headers=headers)
+        assert told(other, 201)["id"] != told(first, 201)["id"]
 
 
 async def test_a_key_belongs_to_its_tenant(house: House) -> None:

@@ -76,11 +76,20 @@ async def test_where_what_was_newer_is_gone_the_way_back_ends(house: House) -> N
     first = told(await house.api.get("/v1/subscriptions?limit=1"))
     second = await turned(house, first["next_cursor"], limit=1)
     await house.api.delete(f"/v1/subscriptions/{max(made)}")
-    assert await turned(house, second["prev_cursor"], limit=1) == {
-        "data": [],
-        "next_cursor": None,
-        "prev_cursor": None,
-    }
+    top = await turned(house, second["prev_cursor"], limit=1)
+    assert (top["data"], top["prev_cursor"]) == ([], None)
+    again = await turned(house, top["next_cursor"], limit=1)
+    assert [one["id"] for one in again["data"]] == [one["id"] for one in second["data"]]
+
+
+async def test_where_what_was_older_is_gone_the_way_down_ends_and_leads_back(house: House) -> None:
+    made = [(await house.add_subscription())["id"] for _ in range(3)]
+    first = told(await house.api.get("/v1/subscriptions?limit=2"))
+    await house.api.delete(f"/v1/subscriptions/{min(made)}")
+    end = await turned(house, first["next_cursor"], limit=2)
+    assert (end["data"], end["next_cursor"]) == ([], None)
+    again = await turned(house, end["prev_cursor"], limit=2)
+    assert [one["id"] for one in again["data"]] == [one["id"] for one in first["data"]]
 
 
 async def test_a_filter_holds_on_the_way_back_too(house: House) -> None:

@@ -1,7 +1,9 @@
 """The OpenAPI document and the reference page: valid, whole, fresh, and held against what the API really answers."""
 
+import html
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from openapi_spec_validator import validate
 
 from relay.domain.subscription import EVENT_TYPES
 from relay.web.problems import TITLES
+from relay.web.reference.answers import codes_told
 from relay.web.reference.examples import JOB, REQUESTS, event
+from relay.web.reference.fields import FIELDS
 from relay.web.reference.meanings import MEANINGS
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
 from tests.web.house import House
@@ -54,24 +58,54 @@ def test_an_example_of_a_body_fits_its_schema(name: str) -> None:
     assert schema_faults(told["schema"], REQUESTS[name]) == []
 
 
-def test_every_schema_of_a_body_or_an_answer_has_an_example_that_fits() -> None:
-    schemas, shown = DOCUMENT["components"]["schemas"], set()
-    for operation in OPERATIONS:
-        told = DOCUMENT["paths"][operation.path][operation.method.lower()]
-        bodies = [told["requestBody"]] if "requestBody" in told else []
-        for one in [*bodies, told["responses"][str(operation.status_code)]]:
-            shown |= {content["schema"]["$ref"].rpartition("/")[2] for content in one.get("content", {}).values()}
-    assert len(shown) > 30
-    for name in shown:
+def test_every_schema_of_an_object_has_an_example_that_fits() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    objects = [name for name, told in schemas.items() if "properties" in told]
+    assert len(objects) > 60
+    for name in objects:
         (example,) = schemas[name]["examples"]
         assert schema_faults(schemas[name], example) == [], name
 
 
 @pytest.mark.parametrize("code", TITLES)
 def test_every_problem_has_an_example_that_fits(code: str) -> None:
-    examples = DOCUMENT["components"]["responses"]["Problem"]["content"]["application/problem+json"]["examples"]
-    assert schema_faults({"$ref": "#/components/schemas/Problem"}, examples[code]["value"]) == []
-    assert examples[code]["value"]["status"] in MEANINGS[code].statuses
+    responses = DOCUMENT["components"]["responses"]
+    for status in MEANINGS[code].statuses:
+        response = responses.get(f"Problem{status}", responses["Problem"])
+        example = response["content"]["application/problem+json"]["examples"][code]["value"]
+        assert schema_faults({"$ref": "#/components/schemas/Problem"}, example) == []
+        assert (example["code"], example["status"]) == (code, status)
+
+
+def test_every_code_of_a_problem_is_told_where_it_can_come_and_nowhere_else() -> None:
+    told: dict[str, set[str]] = {code: set() for code in TITLES}
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                for code in codes_told(DOCUMENT, response):
+                    assert status == "default" or int(status) in MEANINGS[code].statuses
+                    told[code].add(operation["operationId"])
+    assert [code for code, operations in told.items() if not operations] == []
+    assert told["in_use"] == {"delete_credential"}
+    assert told["name_taken"] == {"create_credential", "change_credential"}
+    assert told["link_revoked"] == {"follow_result_link"}
+    assert told["payment_required"] == told["rate_limited"] == {"create_job"}
+
+
+def test_what_a_field_means_is_told_of_no_field_that_there_is_not() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    names = {f"{name}.{field}" for name, told in schemas.items() for field in told.get("properties", {})}
+    names |= {f"{one.query.__name__}.{field}" for one in OPERATIONS for field in one.query.model_fields}
+    names |= {name.partition(".")[2] for name in names}
+    assert [name for name in FIELDS if name not in names] == []
+
+
+def test_the_family_of_metadata_filters_is_a_parameter_whose_names_are_sent_as_they_are() -> None:
+    parameters = {one.get("name"): one for one in DOCUMENT["paths"]["/v1/jobs"]["get"]["parameters"]}
+    told = parameters["metadata"]
+    assert (told["style"], told["explode"]) == ("form", True)
+    assert schema_faults(told["schema"], {"metadata.order": "42"}) == []
+    assert schema_faults(told["schema"], {"order": "42"}) != []
 
 
 def test_every_operation_names_the_scope_that_it_needs_and_no_query_takes_null() -> None:
@@ -79,7 +113,9 @@ def test_every_operation_names_the_scope_that_it_needs_and_no_query_takes_null()
         told = DOCUMENT["paths"][operation.path][operation.method.lower()]
         assert told["security"] == [{"key": [operation.scope]}]
         for parameter in told["parameters"]:
-            assert {"type": "null"} not in parameter["schema"].get("anyOf", [])
+            schema = parameter.get("schema", {})
+            assert {"type": "null"} not in schema.get("anyOf", [])
+            assert "null" not in schema.get("type", [])
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
@@ -98,6 +134,38 @@ async def test_the_page_shows_every_route_and_event_and_loads_nothing_from_elsew
         assert event_type in page.text
     assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_the_page_tells_the_fields_headers_and_errors_of_each_answer_and_links_to_what_is_on_it(
+    house: House,
+) -> None:
+    page = (await house.api.get("/docs")).text
+    for name, told in DOCUMENT["components"]["schemas"].items():
+        assert f'id="shape-{name}"' in page
+        assert all(f"<code>{field}</code>" in page for field in told.get("properties", {})), name
+    assert all(f'id="header-{name}"' in page for name in DOCUMENT["components"]["headers"])
+    assert {f"/problems/{code}" for code in TITLES} <= set(re.findall(r'href="([^"]+)"', page)) | {
+        "/problems/method_not_allowed"  # of no operation: it is what an address answers that has none
+    }
+    ids = re.findall(r'id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+async def test_every_command_of_the_page_is_one_that_a_shell_takes(house: House) -> None:
+    listings = re.findall(r"<pre>.*?<code>(.*?)</code>", (await house.api.get("/docs")).text, re.DOTALL)
+    told = [html.unescape(one) for one in listings]
+    (given,) = [one for one in told if one.startswith("RELAY=")]
+    known = {line.partition("=")[0] for line in shlex.split(given)}
+    commands = [one for one in told if one.startswith("curl ")]
+    assert len(commands) == len(OPERATIONS) + len(OPEN_ROUTES)
+    for command in commands:
+        words = shlex.split(command.replace("\\\n", ""))
+        (address,) = [word for word in words if word.startswith("$RELAY/")]
+        assert not set("{}[]") & set(address)
+        assert set(re.findall(r"\$(\w+)", " ".join(words))) <= known
+        if "-d" in words:
+            assert isinstance(json.loads(words[words.index("-d") + 1]), dict)
 
 
 async def test_the_served_document_names_the_relays_own_url(house: House) -> None:

@@ -308,3 +308,19 @@ async def test_a_subscription_of_another_tenant_changes_nothing_here(house: Hous
     refused(await house.api.patch(f"/v1/subscriptions/{theirs.id}", json={"description": "mine"}), 404)
     found = await house.relay.store.find_subscription("other", theirs.id)
     assert found == theirs
+
+
+async def test_a_patch_removes_no_field_that_there_is_not(house: House) -> None:
+    subscription = await house.add_subscription()
+    path = f"/v1/subscriptions/{subscription['id']}"
+    patch = {"foo": None, "created_at": None, "filter": {"zzz": None, "metadata": None}}
+    problem = refused(await house.api.patch(path, json=patch), 422, "invalid_request")
+    assert faults(problem) == {"/foo": "unknown_field", "/created_at": "unknown_field", "/filter/zzz": "unknown_field"}
+
+
+async def test_a_reason_that_is_taken_away_becomes_the_relays_own(house: House) -> None:
+    subscription = await house.add_subscription()
+    path = f"/v1/subscriptions/{subscription['id']}"
+    told(await house.api.patch(path, json={"status": "disabled", "disabled_reason": "moved"}))
+    plain = told(await house.api.patch(path, json={"disabled_reason": None}))
+    assert plain["disabled_reason"] not in (None, "moved")

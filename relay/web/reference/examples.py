@@ -12,6 +12,21 @@ _TOLD: dict[str, Any] = json.loads((files("relay.web.reference") / "examples.jso
 REQUESTS: dict[str, dict[str, Any]] = _TOLD["requests"]
 JOB: dict[str, Any] = _TOLD["job"]
 DATA: dict[str, dict[str, Any]] = _TOLD["data"]
+PARTS: dict[str, dict[str, Any]] = {
+    **_TOLD["parts"],
+    "JobError": DATA["job.failed"]["error"],
+    "TestNotice": DATA["webhook.test"],
+    "CredentialNotice": DATA["credential.paused"],
+    "SubscriptionNotice": DATA["subscription.disabled"],
+    "ExhaustedDelivery": DATA["delivery.exhausted"],
+    "ProblemMeaning": {
+        "code": "in_use",
+        "title": TITLES["in_use"],
+        "statuses": list(MEANINGS["in_use"].statuses),
+        "meaning": MEANINGS["in_use"].means,
+        "remedy": MEANINGS["in_use"].remedy,
+    },
+}
 
 
 def event(event_type: str) -> dict[str, Any]:
@@ -24,13 +39,15 @@ def event(event_type: str) -> dict[str, Any]:
     }
 
 
-def problem(code: str) -> dict[str, Any]:
-    """A problem of that code; those of a request's form name a fault."""
-    fault = {"pointer": "/provider_job_id", "detail": "this field is required", "code": "missing"}
+def problem(code: str, status: int | None = None) -> dict[str, Any]:
+    """A problem of that code, with the status that it has most often or another of its own; some name a fault."""
+    in_body = {"pointer": "/provider_job_id", "detail": "this field is required", "code": "missing"}
+    in_query = {"pointer": "?limit", "detail": "input should be less than or equal to 200", "code": "out_of_range"}
+    fault = in_query if status == 400 else in_body
     return {
         "type": f"https://relay.example/problems/{code}",
         "title": TITLES[code],
-        "status": MEANINGS[code].statuses[0],
+        "status": status or MEANINGS[code].statuses[0],
         "detail": MEANINGS[code].means,
         "instance": "/v1/jobs",
         "code": code,

@@ -14,6 +14,7 @@ from relay.web.reference.words import (
     ErrorCode,
     EventName,
     FileKind,
+    Metadata,
     PayloadForm,
     Scope,
     SignatureForm,
@@ -110,7 +111,7 @@ class EndedJob(Shape):
     params: dict[str, str]
     status: JobStatus
     provider_status: str | None
-    metadata: dict[str, Any]
+    metadata: Metadata
     created_at: Moment
     started_at: Moment | None
     completed_at: Moment | None
@@ -150,7 +151,7 @@ class SubscriptionFilter(Shape):
 
     providers: list[str] | None
     credentials: list[str] | None
-    metadata: dict[str, Any] | None
+    metadata: Metadata | None
 
 
 class PublicKey(Shape):
@@ -174,7 +175,7 @@ class Subscription(Shape):
     event_types: list[EventName]
     filter: SubscriptionFilter
     description: str | None
-    metadata: dict[str, Any]
+    metadata: Metadata
     headers: dict[str, str]
     payload: PayloadForm
     signatures: list[SignatureForm]

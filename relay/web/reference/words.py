@@ -6,6 +6,20 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypeAliasType
 
 from relay.domain import delivery, key, observation, subscription
+from relay.web.schemas import EventName, Metadata
+
+__all__ = [
+    "AnswerClass",
+    "Blame",
+    "ErrorCode",
+    "EventName",
+    "FileKind",
+    "Metadata",
+    "PayloadForm",
+    "Scope",
+    "SignatureForm",
+    "Trigger",
+]
 
 # An alias with a name of its own is a schema with that name; a bare Literal would be written out wherever it is used.
 AnswerClass = TypeAliasType("AnswerClass", delivery.AnswerClass)
@@ -15,7 +29,4 @@ ErrorCode = TypeAliasType("ErrorCode", observation.ErrorCode)
 FileKind = TypeAliasType("FileKind", observation.FileKind)
 PayloadForm = TypeAliasType("PayloadForm", subscription.PayloadForm)
 SignatureForm = TypeAliasType("SignatureForm", subscription.SignatureForm)
-EventName = TypeAliasType(
-    "EventName", Annotated[str, WithJsonSchema({"type": "string", "enum": list(subscription.EVENT_TYPES)})]
-)
 Scope = TypeAliasType("Scope", Annotated[str, WithJsonSchema({"type": "string", "enum": list(key.SCOPES)})])

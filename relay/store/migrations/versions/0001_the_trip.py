@@ -322,6 +322,8 @@ def _idempotency() -> None:
         _text("headers", is_optional=True),
         _text("body", is_optional=True),
         _moment("created_at"),
+        _text("holder"),
+        _moment("lives_until"),
         sa.PrimaryKeyConstraint("tenant", "key", name="pk_idempotency"),
     )
     _index("idempotency", "created_at")
