@@ -156,7 +156,7 @@ async def serve(operation: Operation, request: Request) -> Response:
     told = json.dumps(document, sort_keys=True)
     words = once.read_key(request.headers.getlist("idempotency-key"))
     fingerprint = once.fingerprint(operation.method, request.scope["path"], told)
-    return await _once(operation, call, once.name(key.id, words), fingerprint)
+    return tagged(request, await _once(operation, call, once.name(key.id, words), fingerprint))
 
 
 async def _once(operation: Operation, call: Call, name: str, fingerprint: str) -> Response:

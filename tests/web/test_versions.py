@@ -42,6 +42,16 @@ async def test_every_answer_that_shows_the_object_tells_its_tag(house: House) ->
     assert second.headers["etag"] == (await house.api.get(path)).headers["etag"]
 
 
+async def test_a_replayed_answer_tells_the_tag_of_the_first(house: House) -> None:
+    once = {"idempotency-key": "one"}
+    body = {"url": "http://127.0.0.1:9/hook"}
+    first, again = [await house.api.post("/v1/subscriptions", json=body, headers=once) for _ in range(2)]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["etag"] == first.headers["etag"]
+    path = f"/v1/subscriptions/{first.json()['id']}"
+    told(await house.api.patch(path, json={"description": "one"}, headers={"if-match": again.headers["etag"]}))
+
+
 async def test_what_the_relay_itself_notes_of_an_object_is_no_change_of_it(house: House) -> None:
     subscription = await house.add_subscription()
     path = f"/v1/subscriptions/{subscription['id']}"
