@@ -1,12 +1,14 @@
-"""Schedules whose time is an argument."""
+"""Schedules whose time is an argument, and servers that a test may stop."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from relay.clock import Clock
-from relay.schedule import Limits, Schedule
+from relay.embedded import EmbeddedRedis
+from relay.schedule import Limits, Schedule, connect
 from tests.schedule.ticks import MakeSchedule, Ticks
 
 
@@ -38,3 +40,18 @@ async def make_schedule(redis: Redis, ticks: Ticks) -> AsyncIterator[MakeSchedul
 @pytest.fixture
 def schedule(make_schedule: MakeSchedule) -> Schedule:
     return make_schedule()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A server of this test alone, that it may stop."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+async def own_redis(server: EmbeddedRedis) -> AsyncIterator[Redis]:
+    """A client of that server."""
+    client = connect(server.url)
+    yield client
+    await client.aclose()

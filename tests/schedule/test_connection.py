@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -33,20 +32,6 @@ EVERY_METHOD: dict[str, Callable[[Schedule], Awaitable[Any]]] = {
     "overdue": lambda schedule: schedule.overdue(),
     "counts": lambda schedule: schedule.counts(),
 }
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A server of this test alone, that it may stop."""
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-async def own_redis(server: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = connect(server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

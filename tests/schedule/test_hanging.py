@@ -6,34 +6,18 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from relay.clock import Clock
 from relay.domain.errors import Unreachable
-from relay.embedded import EmbeddedRedis
-from relay.schedule import Allowance, Item, News, Schedule, connect
+from relay.schedule import Allowance, Item, News, Schedule
 from relay.schedule.connection import ANSWER_TIMEOUT_SECONDS, CONNECTIONS_MAX
 from tests.trips import until
 
 FOUND_OUT_SECONDS = ANSWER_TIMEOUT_SECONDS + 1.0
 AT_ONCE_SECONDS = 0.2
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A server of this test alone, that it may stop."""
-    with EmbeddedRedis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-async def own_redis(server: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = connect(server.url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
