@@ -1,7 +1,7 @@
 """Jobs: registered one by one or in batches, listed, shown, looked at now, and let go."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from relay.web.problems import Problem, not_found, refusal_view
 from relay.web.schemas import JobQuery, JobsQuery, NewJob, NewJobs
 
 CREDENTIALS_OF_ONE_NAME_MAX = 50
+ITEMS_IN_ONE_GO = 20
 
 # A refusal to make a job: its status, its problem's code, and what of the request it is about.
 DECLINED: dict[ErrorCode, tuple[int, str, str]] = {
@@ -62,7 +63,7 @@ async def interrupted(call: Call) -> Response | None:
 async def create_batch(call: Call) -> Response:
     """200 with each item's own status, in order; pointers of an item's problem begin at the item."""
     documents = check(NewJobs, call.document).accepted().jobs
-    requests = await _vetted(call, [await _read_item(call, document) for document in documents])
+    requests = await _vetted(call, await _read_items(call, documents))
     told = await call.relay.register.jobs(call.tenant, requests)
     jobs = {one[0].id: one[0] for one in told if not isinstance(one, Refused)}
     callbacks = await _callbacks(
@@ -119,7 +120,10 @@ async def show(call: Call) -> Response:
     job = await (waiting.until(call.relay, job_id, wait_seconds, look, is_over) if wait_seconds else look())
     if job is None:
         raise not_found()
-    (view,) = await job_views(call.relay, [job], with_deliveries=True)
+    # Those who waited together are shown it together.
+    (view,) = await call.relay.news.ask_together(
+        ("job shown", job.id, job.status), lambda: job_views(call.relay, [job], with_deliveries=True)
+    )
     return answer(view)
 
 
@@ -193,6 +197,16 @@ async def _read(call: Call, checked: Checked[NewJob]) -> JobRequest:
     if request.callback_url is not None and (blocked := await name_faults(call.relay, _callback(request))):
         raise invalid(blocked)
     return request
+
+
+async def _read_items(call: Call, documents: Sequence[Any]) -> list[JobRequest | Refused]:
+    """Each item for itself; others who are asking this process get a turn in between."""
+    requests = []
+    for place, document in enumerate(documents):
+        requests.append(await _read_item(call, document))
+        if place % ITEMS_IN_ONE_GO == 0:
+            await call.relay.clock.sleep(0)
+    return requests
 
 
 async def _read_item(call: Call, document: Any) -> JobRequest | Refused:
