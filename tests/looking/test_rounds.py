@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from relay.bootstrap import Relay
 from relay.domain.credential import CredentialStatus
 from relay.domain.moments import rfc3339, seconds_after
+from relay.domain.round import FAULTS_BORNE, fault_gap
 from relay.register import JobRequest
 from relay.web.job_views import job_views
 from tests.account_stub import HuaweiAccount, Said, VocuAccount
@@ -235,7 +236,12 @@ async def test_where_the_list_is_refused_single_looks_do_the_work_and_the_creden
             await until(lambda: len({one.job for one in account.looks}) == 30, 5)
             account.end()
             await here.ended(30)
-        assert len(account.pages) * 5 < len(account.looks)  # it is tried again, ever more rarely
+        assert len(account.pages) * 5 < len(account.looks)
+        # It is tried again, each time at least so much later, however slow the machine is: with a window and without.
+        tries = [one.at for one in account.pages if "create_since" in one.query]
+        assert len(account.pages) <= 2 * len(tries)
+        for number, (early, late) in enumerate(pairwise(tries), start=FAULTS_BORNE + 1):
+            assert late - early >= fault_gap(number, SWIFT_SECONDS, 0.0) * 0.75  # the first may arrive late
         credential = await here.relay.store.find_credential(TENANT, here.credential_id)
         assert credential is not None
         assert credential.status is CredentialStatus.ACTIVE
