@@ -87,6 +87,7 @@ class _Round:
     memo: RoundMemo
     pages_max: int  # beyond so many, single looks are cheaper
     pages: int = 0
+    answered_at: float = 0.0  # monotonic: when the first page came
     following: list[tuple[Sight, Again]] = field(default_factory=list)
     undecided: list[Sight] = field(default_factory=list)  # seen, but only a look of their own can say what they are
     problem: Observation | None = None
@@ -201,7 +202,8 @@ class Rounds:
         await self._read(this, definition, began + ROUND_SECONDS_MAX)
         gap_seconds = await self._conclude(this)
         await self._catch(this, gap_seconds, was_failing=memo.is_failing)
-        left_seconds = gap_seconds - (self._clock.monotonic() - began)
+        # From the first answer, not from the question: however slow the way, the provider sees the gap whole.
+        left_seconds = gap_seconds - (self._clock.monotonic() - this.answered_at)
         return Later(lease, _ms(max(left_seconds, definition.pacing().min_seconds)), this.memo.dump())
 
     async def _read(self, this: _Round, definition: Definition, ends_at: float) -> None:
@@ -238,6 +240,8 @@ class Rounds:
                 this.is_cut = True
                 return
             page = await list_page(meter, target, self._clock, offset=offset, since=since)
+            if not this.pages:
+                this.answered_at = self._clock.monotonic()
             this.pages += 1
             if page.problem is not None:
                 this.problem = page.problem

@@ -98,7 +98,7 @@ async def test_a_thousand_jobs_take_ten_requests_a_round(database_url: str, redi
             starts = [one.at for one in account.pages if one.query["offset"] == "0"]
             before = [one for one in account.asked if one.at < starts[3]]
             assert len(before) <= 3 * 10 * 1.01
-            assert all(late - early >= INTERVAL_SECONDS * 0.99 for early, late in pairwise(starts))
+            assert all(late - early >= INTERVAL_SECONDS for early, late in pairwise(starts))
             assert starts[3] - starts[0] <= 3 * INTERVAL_SECONDS * 1.15
             account.end()
             await here.ended(1000)
@@ -241,7 +241,7 @@ async def test_where_the_list_is_refused_single_looks_do_the_work_and_the_creden
         tries = [one.at for one in account.pages if "create_since" in one.query]
         assert len(account.pages) <= 2 * len(tries)
         for number, (early, late) in enumerate(pairwise(tries), start=FAULTS_BORNE + 1):
-            assert late - early >= fault_gap(number, SWIFT_SECONDS, 0.0) * 0.75  # the first may arrive late
+            assert late - early >= fault_gap(number, SWIFT_SECONDS, 0.0)
         credential = await here.relay.store.find_credential(TENANT, here.credential_id)
         assert credential is not None
         assert credential.status is CredentialStatus.ACTIVE
