@@ -55,7 +55,7 @@ class Announcer:
     async def operational(self, tenant: str, event_type: str, data: Mapping[str, Any]) -> Announcement:
         """An event about the relay's own doings, for the tenant's subscriptions that asked for its type."""
         listening = (await self.store.listening({tenant}, [])).get(tenant, [])
-        event = self._event(tenant, event_type, data, None)
+        event = self._event(tenant, event_type, data)
         wanting = [one for one in listening if one.job_id is None and _wants_operational(one, event_type, data)]
         return self._announcement(event, wanting, None)
 
@@ -69,7 +69,6 @@ class Announcer:
                 "message": "A test event: nothing happened, and the signature is real.",
                 "probe": None,
             },
-            None,
             new_id=new_id,
         )
         return Announcement(event, (self._delivery(event, subscription, None, "test", new_id),))
@@ -111,7 +110,7 @@ class Announcer:
         event_type = EVENT_OF_ENDING.get(job.status)
         if event_type is None:
             return Ending(job, None)
-        event = self._event(job.tenant, event_type, job_event_data(self.view(job)), job.id, ending_of=job.id)
+        event = self._event(job.tenant, event_type, job_event_data(self.view(job)), job)
         known_as = (job.credential_id, credential.name) if credential else (job.credential_id,)
         wanting = [
             one
@@ -135,13 +134,13 @@ class Announcer:
         tenant: str,
         event_type: str,
         data: Mapping[str, Any],
-        job_id: str | None,
-        ending_of: str | None = None,
+        ended: Job | None = None,
         new_id: NewId | None = None,
     ) -> Event:
         event_id, now = (new_id or self.clock.new_id)("evt"), self.clock.now()
         body = event_body(event_id, event_type, now, data)
-        return Event(event_id, tenant, event_type, body, job_id, ending_of, now)
+        job_id, trace_id = (ended.id, ended.trace_id) if ended else (None, None)
+        return Event(event_id, tenant, event_type, body, job_id, job_id, now, trace_id)
 
     def _announcement(
         self,

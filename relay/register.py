@@ -41,7 +41,8 @@ class JobRequest:
     """
     What a caller asked for; None where a field was absent or of the wrong shape.
 
-    `submit` is the provider's own create body, for a job that has no `provider_job_id` yet.
+    `submit` is the provider's own create body, for a job that has no `provider_job_id` yet. `trace_id` is the caller's
+    W3C trace, which the job's webhooks go on with.
     """
 
     provider: str | None
@@ -53,6 +54,7 @@ class JobRequest:
     callback_url: str | None = None
     callback_secret: str | None = field(default=None, repr=False)
     submit: Mapping[str, Any] | None = field(default=None, repr=False)
+    trace_id: str | None = None
 
 
 class Register:
@@ -174,6 +176,7 @@ class Register:
             error=None,
             warnings=tuple(warnings_of(definition)),
             tracking=tracking_of(credential.id, provider_job_id) if provider_job_id else None,
+            trace_id=request.trace_id,
         )
         return Registration(job, self._callback(new_id("sub"), job, request) if request.callback_url else None)
 

@@ -17,7 +17,10 @@ CLOUDEVENTS_TYPE = "application/cloudevents+json"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`body` is the full form as it was committed; `ending_of` is the job whose one ending this is."""
+    """
+    `body` is the full form as it was committed; `ending_of` is the job whose one ending this is. `trace_id` is the W3C
+    trace that asked for it; None: it begins one of its own.
+    """
 
     id: str
     tenant: str
@@ -26,6 +29,7 @@ class Event:
     job_id: str | None
     ending_of: str | None
     created_at: datetime
+    trace_id: str | None = None
 
     @property
     def data(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Job:
 
     `provider_job_id` is None while the provider has not named it. `submission` marks the call that asked for the job,
     so that the same call again finds it. `result_fetched_at` is when the result's links were last asked for anew,
-    `link_revoked_at` when the public link to them was taken back.
+    `link_revoked_at` when the public link to them was taken back. `trace_id` is the W3C trace that registered it.
     """
 
     id: str
@@ -94,6 +94,7 @@ class Job:
     submission: str | None = None
     result_fetched_at: datetime | None = None
     link_revoked_at: datetime | None = None
+    trace_id: str | None = None
 
     @property
     def has_ended(self) -> bool:

@@ -310,6 +310,7 @@ def job_row(job: Job) -> Values:
         "submission": job.submission,
         "result_fetched_at": job.result_fetched_at,
         "link_revoked_at": job.link_revoked_at,
+        "trace_id": job.trace_id,
         "params": job.params,
         "metadata": job.metadata,
         "labels": labels_of(job.metadata),
@@ -357,6 +358,7 @@ def job_of(row: AnyRow) -> Job:
         submission=row.submission,
         result_fetched_at=row.result_fetched_at,
         link_revoked_at=row.link_revoked_at,
+        trace_id=row.trace_id,
     )
 
 
@@ -369,6 +371,7 @@ def event_row(event: Event) -> Values:
         "job_id": event.job_id,
         "ending_of": event.ending_of,
         "created_at": event.created_at,
+        "trace_id": event.trace_id,
     }
 
 
@@ -383,6 +386,7 @@ def event_of(row: AnyRow, prefix: str = "") -> Event:
         job_id=of[prefix + "job_id"],
         ending_of=of[prefix + "ending_of"],
         created_at=of[prefix + "created_at"],
+        trace_id=of[prefix + "trace_id"],
     )
 
 

@@ -42,6 +42,11 @@ class Call:
         """Whose data this call may see."""
         return self.key.tenant
 
+    @property
+    def trace_id(self) -> str | None:
+        """The W3C trace that the caller is in."""
+        return getattr(self.request.state, "trace_id", None)
+
     def asked(self, model: type[Q]) -> Q:
         """The query as the model that the operation declares."""
         if not isinstance(self.query, model):

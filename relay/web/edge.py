@@ -36,7 +36,9 @@ class Edge:
         scope.setdefault("state", {})["request_id"] = request_id
         sender = Sender(send, scope["state"])
         started = self._clock.monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request_id, **self._trace(scope)):
+        trace = self._trace(scope)
+        scope["state"] |= trace
+        with structlog.contextvars.bound_contextvars(request_id=request_id, **trace):
             try:
                 await self._guarded(scope, receive, sender)
             finally:

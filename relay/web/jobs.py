@@ -57,7 +57,7 @@ async def interrupted(call: Call) -> Response | None:
     if call.document.get("submit") is None or call.mark is None:
         return None
     job = await call.relay.submit.interrupted(call.mark)
-    return None if job is None else await _asked(call, Asked(job, is_new=True), _request(call.document))
+    return None if job is None else await _asked(call, Asked(job, is_new=True), _request(call, call.document))
 
 
 async def create_batch(call: Call) -> Response:
@@ -190,7 +190,7 @@ async def _callbacks(call: Call, asked: Mapping[str, JobRequest]) -> dict[str, d
 
 
 async def _read(call: Call, checked: Checked[NewJob]) -> JobRequest:
-    request = _request(checked.fields)
+    request = _request(call, checked.fields)
     faults = metadata_faults(checked.fields.get("metadata"), "/metadata") + _missing(call.document)
     faults += await call.relay.register.faults(call.tenant, request)
     checked.accepted(faults)
@@ -212,7 +212,7 @@ async def _read_items(call: Call, documents: Sequence[Any]) -> list[JobRequest |
 async def _read_item(call: Call, document: Any) -> JobRequest | Refused:
     """The item, or everything that is wrong with its form; what a well-formed one asks for is judged all at once."""
     checked = check(NewJob, document)
-    request = _request(checked.fields)
+    request = _request(call, checked.fields)
     faults = checked.faults + metadata_faults(checked.fields.get("metadata"), "/metadata")
     if isinstance(document, dict):
         faults += _missing(document)
@@ -247,7 +247,7 @@ def _missing(document: Mapping[str, Any]) -> list[Fault]:
     return [Fault("/provider_job_id", "this field is required, or `submit` to have a job made", "missing")]
 
 
-def _request(fields: Mapping[str, Any]) -> JobRequest:
+def _request(call: Call, fields: Mapping[str, Any]) -> JobRequest:
     callback = fields.get("callback") or {}
     return JobRequest(
         provider=fields.get("provider"),
@@ -259,6 +259,7 @@ def _request(fields: Mapping[str, Any]) -> JobRequest:
         callback_url=callback.get("url"),
         callback_secret=callback.get("secret"),
         submit=fields.get("submit"),
+        trace_id=call.trace_id,
     )
 
 

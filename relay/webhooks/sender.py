@@ -68,7 +68,7 @@ class Sender:
         attempt_id = self._clock.new_id("att")
         now = self._clock.now()
         stamp = stamped(event.id, body, subscription.living_secrets(now), now)
-        trace = traceparent(event.id, attempt_id)
+        trace = traceparent(event.id, attempt_id, event.trace_id)
         headers = request_headers(subscription, stamp, content_type, trace, self._source)
         began = self._clock.monotonic()
         said = await self._egress.send(
@@ -95,9 +95,12 @@ class Sender:
         )
 
 
-def traceparent(event_id: str, attempt_id: str) -> str:
-    """A W3C trace context: one trace for an event, one span for an attempt, both derived from their ids."""
-    trace = f"{_hash_of(event_id, 16):032x}"
+def traceparent(event_id: str, attempt_id: str, trace_id: str | None = None) -> str:
+    """
+    A W3C trace context: `trace_id` goes on, else the event is a trace of its own; each attempt is a span. What is made
+    here is derived from the ids.
+    """
+    trace = trace_id or f"{_hash_of(event_id, 16):032x}"
     span = f"{_hash_of(attempt_id, 8):016x}"
     return f"00-{trace}-{span}-01"
 
