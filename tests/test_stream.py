@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -365,8 +365,25 @@ async def test_a_cancelled_run_does_not_wait_for_a_record_that_is_away() -> None
     assert running.cancelled()
 
 
+@pytest.fixture
+async def make_schedule(redis: Redis) -> AsyncIterator[Callable[[], Schedule]]:
+    """Schedules of one station, as several workers have them."""
+    made: list[Schedule] = []
+
+    def make() -> Schedule:
+        made.append(Schedule(redis, "poll", Clock()))
+        return made[-1]
+
+    yield make
+    for schedule in made:
+        await schedule.close()
+
+
 def station_on(
-    schedule: Schedule, work: Callable[[Lease], Coroutine[Any, Any, Done | Later]], lease_ms: int = 6000
+    schedule: Schedule,
+    work: Callable[[Lease], Coroutine[Any, Any, Done | Later]],
+    lease_ms: int = 6000,
+    wait: Callable[[float], Coroutine[Any, Any, object]] | None = None,
 ) -> Stream[Lease, Done | Later]:
     return Stream(
         in_flight_max=50,
@@ -374,7 +391,7 @@ def station_on(
         work=work,
         flush=schedule.settle,
         renew=lambda leases: schedule.renew(leases, lease_ms),
-        wait=schedule.wait,
+        wait=wait or schedule.wait,
         clock=Clock(),
     )
 
@@ -390,8 +407,8 @@ async def run_all(streams: Sequence[Stream[Lease, Done | Later]], condition: Cal
     await asyncio.gather(*running)
 
 
-async def test_streams_side_by_side_never_meet(redis: Redis) -> None:
-    schedules = [Schedule(redis, "poll", Clock()) for _ in range(3)]
+async def test_streams_side_by_side_never_meet(make_schedule: Callable[[], Schedule]) -> None:
+    schedules = [make_schedule() for _ in range(3)]
     seen: Counter[str] = Counter()
 
     async def work(lease: Lease) -> Done | Later:
@@ -406,12 +423,10 @@ async def test_streams_side_by_side_never_meet(redis: Redis) -> None:
     await schedules[0].put([Item(f"group {number % 17}", str(number)) for number in range(2000)])
     await run_all([station_on(schedule, work) for schedule in schedules], is_through)
     assert seen == Counter({str(number): 2 for number in range(2000)})
-    for schedule in schedules:
-        await schedule.close()
 
 
-async def test_what_a_dead_worker_held_is_done_by_another(redis: Redis) -> None:
-    schedule, other = (Schedule(redis, "poll", Clock()) for _ in range(2))
+async def test_what_a_dead_worker_held_is_done_by_another(make_schedule: Callable[[], Schedule]) -> None:
+    schedule, other = make_schedule(), make_schedule()
     done: list[str] = []
 
     async def hang(_lease: Lease) -> Done | Later:
@@ -433,12 +448,10 @@ async def test_what_a_dead_worker_held_is_done_by_another(redis: Redis) -> None:
     await asyncio.wait([dying])
     await run_all([station_on(other, work)], is_through)
     assert sorted(done, key=int) == [str(number) for number in range(20)]
-    await schedule.close()
-    await other.close()
 
 
-async def test_a_put_is_begun_at_once_by_an_idle_stream(redis: Redis) -> None:
-    schedule, other = (Schedule(redis, "poll", Clock()) for _ in range(2))
+async def test_a_put_is_begun_at_once_by_an_idle_stream(make_schedule: Callable[[], Schedule]) -> None:
+    schedule, other = make_schedule(), make_schedule()
     late: list[float] = []
     put_at = 0.0
 
@@ -446,8 +459,11 @@ async def test_a_put_is_begun_at_once_by_an_idle_stream(redis: Redis) -> None:
         late.append(time.monotonic() - put_at)
         return Done(lease)
 
+    async def wait(_seconds: float) -> None:
+        await schedule.wait(LONG_SECONDS)  # it never asks by itself again: what it begins it has heard of
+
     stopping = asyncio.Event()
-    running = asyncio.create_task(station_on(schedule, work).run(LONG_SECONDS, stopping))
+    running = asyncio.create_task(station_on(schedule, work, wait=wait).run(LONG_SECONDS, stopping))
     for number in range(10):
         await asyncio.sleep(0.12)  # so that it is idle again
         put_at = time.monotonic()
@@ -455,6 +471,4 @@ async def test_a_put_is_begun_at_once_by_an_idle_stream(redis: Redis) -> None:
         await until(lambda number=number: len(late) == number + 1)
     stopping.set()
     await running
-    assert sorted(late)[5] < 0.1
-    await schedule.close()
-    await other.close()
+    assert min(late) < 0.1  # a busy machine makes some late, a wait for the next tick would make all

@@ -75,7 +75,7 @@ class Pool(BlockingConnectionPool):
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Ends the connections, and the question; none is asked any more."""
         self._is_closed = True
-        # redis-py can swallow a cancellation that meets one of its own timeouts: ask until it is heard.
+        # What swallows a cancellation may wait for long afterwards, see is_cancelled: ask until it is heard.
         while self._settling is not None and not self._settling.done():
             self._settling.cancel()
             await asyncio.wait([self._settling], timeout=CANCEL_SECONDS)
@@ -88,7 +88,7 @@ class Pool(BlockingConnectionPool):
     async def _settle(self) -> None:
         patience_seconds = PING_SECONDS
         try:
-            while not await self._answers(patience_seconds):
+            while not await self._answers(patience_seconds) and not is_cancelled():
                 patience_seconds = LATER_PING_SECONDS
                 self._is_silent = True
                 async with self._condition:
@@ -141,6 +141,15 @@ def connect(url: str) -> Redis:
         **options,
     )
     return Redis.from_pool(pool)
+
+
+def is_cancelled() -> bool:
+    """
+    True for a task that somebody wants ended, also where the cancellation itself was swallowed: `asyncio.wait_for`
+    does so before Python 3.12 when what it waits for comes at the same moment, and redis-py uses it to write.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from relay.clock import Clock
+from relay.schedule.connection import is_cancelled
 
 LISTEN_SECONDS = 5.0  # without a word; then the server is asked for one
 RECONNECT_MIN_SECONDS = 0.1
@@ -51,7 +52,7 @@ class Listener:
 
     async def close(self) -> None:
         """Listens no more."""
-        # redis-py can swallow a cancellation that meets one of its own timeouts: ask until it is heard.
+        # What swallows a cancellation may wait for long afterwards, see is_cancelled: ask until it is heard.
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CANCEL_SECONDS)
@@ -59,7 +60,7 @@ class Listener:
 
     async def _listen(self) -> None:
         pause_seconds = RECONNECT_MIN_SECONDS
-        while True:
+        while not is_cancelled():
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
@@ -73,7 +74,7 @@ class Listener:
             pause_seconds = min(pause_seconds * 2, RECONNECT_MAX_SECONDS)
 
     async def _listen_on(self, subscription: PubSub) -> None:
-        while True:
+        while not is_cancelled():
             message = await subscription.get_message(timeout=LISTEN_SECONDS)
             if message is not None:
                 has_missed = self._is_late or message["type"] == "subscribe"
