@@ -29,6 +29,7 @@ from relay.store.tables import DELIVERY_IS_PENDING, attempts, deliveries, events
 
 # What a redelivery may be asked of. A held delivery waits for its subscription, a cancelled one for nobody.
 SUMMONABLE = (DeliveryStatus.PENDING.value, DeliveryStatus.SUCCEEDED.value, DeliveryStatus.EXHAUSTED.value)
+LET_GO = frozenset({DeliveryStatus.HELD, DeliveryStatus.CANCELLED})  # perhaps while a call was under way
 PROGRESS = (
     deliveries.update()
     .where(deliveries.c.id == bindparam("of"))
@@ -189,8 +190,8 @@ class EventVerbs(Verbs):
         Attempts that were made and what each made of its delivery, in bulk; gives the deliveries that took it.
 
         A record takes effect while its delivery is pending with `expected_attempts` made. A delivery that was held
-        or cancelled during the call keeps its status, but the attempt is kept too: the call happened. A
-        redelivery asked for during the call stays due whatever the call brought, and nothing is announced: the
+        or cancelled during the call keeps its status, unless the call succeeded: what is acknowledged is not sent
+        again. The attempt is kept in any case: the call happened. A redelivery asked for during the call stays due whatever the call brought, and nothing is announced: the
         delivery goes on.
         """
         return await in_bulk(self._record_attempts, records)
@@ -218,7 +219,7 @@ class EventVerbs(Verbs):
             after = _after(before, record)
             standing[after.id] = changed[after.id] = after
             made.append(record.attempt)
-            if before.status is DeliveryStatus.PENDING:
+            if before.status is DeliveryStatus.PENDING or after is record.delivery:
                 effective.append(record)
             if after is record.delivery and record.announcement is not None:
                 told.append(record.announcement)
@@ -270,6 +271,8 @@ class EventVerbs(Verbs):
 
 def _after(before: Delivery, record: Record) -> Delivery:
     told = record.delivery
+    if before.status in LET_GO and told.status is DeliveryStatus.SUCCEEDED:
+        return told
     if before.status is not DeliveryStatus.PENDING:
         return replace(before, attempts_made=told.attempts_made)
     is_recovery = before.next_trigger == "recovery"

@@ -12,9 +12,9 @@ from relay.store.rows import Summons
 from tests.store.facts import NOW, SECOND, TENANT, announcement, attempt, delivery, event, job, record, subscription
 
 
-async def decided(store: Store, **different: object) -> Delivery:
-    """A delivery that is written down."""
-    told = announcement(event(), "sub_1", **different)
+async def decided(store: Store, to: str = "sub_1", **different: object) -> Delivery:
+    """A delivery to that subscription, written down."""
+    told = announcement(event(), to, **different)
     await store.add_announcement(told)
     return told.deliveries[0]
 
@@ -74,7 +74,7 @@ async def test_the_attempt_is_kept_when_its_delivery_was_held_during_the_call(st
     await store.add_subscription(one)
     before = await decided(store)
     await store.suspend_deliveries(TENANT, "sub_1", NOW)
-    made = record(before, status=DeliveryStatus.SUCCEEDED, completed_at=NOW)
+    made = record(before)
     assert await store.record_attempts([made]) == set()
     assert await store.list_attempts(TENANT, before.id) == [made.attempt]
     held = replace(before, status=DeliveryStatus.HELD, next_attempt_at=None, attempts_made=1)
@@ -94,6 +94,21 @@ async def test_the_attempt_is_kept_when_its_delivery_was_cancelled_during_the_ca
     found = await store.find_delivery(TENANT, before.id)
     assert found is not None
     assert (found.status, found.attempts_made) == (DeliveryStatus.CANCELLED, 1)
+
+
+async def test_what_was_acknowledged_is_not_sent_again_though_it_was_held_or_cancelled_during_the_call(
+    store: Store,
+) -> None:
+    await store.add_subscription(subscription(id="sub_1"))
+    held, cancelled = await decided(store), await decided(store, "sub_2")
+    await store.suspend_deliveries(TENANT, "sub_1", NOW)
+    await store.remove_subscription(TENANT, "sub_2", NOW)
+    made = [record(one, status=DeliveryStatus.SUCCEEDED, completed_at=NOW) for one in (held, cancelled)]
+    assert await store.record_attempts(made) == {held.id, cancelled.id}
+    for one in made:
+        assert await store.find_delivery(TENANT, one.delivery.id) == one.delivery
+        assert await store.list_attempts(TENANT, one.delivery.id) == [one.attempt]
+    assert await store.release_deliveries(TENANT, "sub_1", NOW, 9) == []
 
 
 async def test_what_is_told_of_a_record_is_written_when_it_takes_effect_alone(store: Store) -> None:
