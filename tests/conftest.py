@@ -1,11 +1,13 @@
 """Real servers for the tests: an embedded one always, and those that the environment names."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import redis as plain_redis
+import structlog
 from redis.asyncio import Redis
 from xdist.scheduler import LoadScopeScheduling
 
@@ -14,6 +16,15 @@ from relay.schedule import connect
 from tests.databases import DATABASES, cipher, database_url, migrated_file, postgres_schema, store
 
 __all__ = ["cipher", "database_url", "migrated_file", "postgres_schema", "store"]  # fixtures, known to all tests
+
+# Tracebacks without local variables: those of a definition take rich half a minute, in which no test gets on.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),  # as hosts run it: a line for each look is dear
+)
 
 REDIS_SERVERS = ["embedded", *(["external"] if os.environ.get("TEST_REDIS_URL") else [])]
 

@@ -16,6 +16,7 @@ from relay.stream import FLUSH_SECONDS, RENEW_SECONDS, UNFLUSHED_MAX, Stream
 
 SOON_SECONDS = 10.0
 LONG_SECONDS = 60.0
+RENEWED_MS = round(RENEW_SECONDS * 1500)  # a lease that its holder renews before it runs out, while he lives
 
 
 async def nothing(_what: object) -> None:
@@ -441,7 +442,7 @@ async def test_what_a_dead_worker_held_is_done_by_another(make_schedule: Callabl
         return len(done) == 20
 
     await schedule.put([Item("g", str(number)) for number in range(20)])
-    dying = asyncio.create_task(station_on(schedule, hang, lease_ms=500).run(LONG_SECONDS, asyncio.Event()))
+    dying = asyncio.create_task(station_on(schedule, hang, lease_ms=RENEWED_MS).run(LONG_SECONDS, asyncio.Event()))
     while (await other.counts()).leased < 20:
         await asyncio.sleep(0.01)
     dying.cancel()

@@ -54,6 +54,7 @@ TRANSITIONS: dict[tuple[JobStatus, Outcome], JobStatus] = {
     (JobStatus.PENDING, Outcome.FAILED): JobStatus.FAILED,
 }
 
+REFUSALS = frozenset({Outcome.AUTH, Outcome.PAYMENT})  # about the credential, which waits for its owner
 KNOWN = frozenset({Outcome.PENDING, Outcome.UNKNOWN})  # the provider has spoken of a job that goes on
 
 EVENT_OF_ENDING: dict[JobStatus, str] = {
@@ -104,7 +105,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What one look leaves for the next; kept in Redis beside the due time, and dispensable."""
+    """
+    What one look leaves for the next; kept in Redis beside the due time, and dispensable. `sought_ms` is since when
+    rounds have kept the job waiting without coming to it.
+    """
 
     polls: int = 0
     provider_status: str | None = None
@@ -114,7 +118,8 @@ class Memo:
     missed_since_ms: int | None = None
     faults: int = 0
     pending_again: int = 0
-    absences: int = 0  # rounds in a row whose list did not show the job
+    absences: int = 0  # rounds in a row whose list did not show the job, or not so that a round understands it
+    sought_ms: int | None = None
 
     def dump(self) -> str:
         """Compact JSON; what stands at its default is left out."""
@@ -267,11 +272,13 @@ def _delay(
     if observation.outcome is Outcome.NOT_FOUND:
         gap = min(NOT_FOUND_GAP_SECONDS_MAX, after_faults(memo.misses, pace.interval_seconds, jitter))
         return max(asked, gap)
+    if observation.outcome in REFUSALS:
+        return max(asked, pace.min_seconds)  # the credential's own pause is what keeps the job waiting
     return max(asked, next_gap(age_seconds, pace, quantiles, jitter))
 
 
 def _ended(job: Job, memo: Memo, target: JobStatus, observation: Observation, now: datetime) -> Job:
-    error = observation.error
+    error, result = observation.error, observation.result if target is JobStatus.COMPLETED else None
     if target is JobStatus.FAILED and error is None:
         error = _unexplained(observation)
     return replace(
@@ -279,8 +286,9 @@ def _ended(job: Job, memo: Memo, target: JobStatus, observation: Observation, no
         status=target,
         provider_status=observation.provider_status or memo.provider_status,
         completed_at=now,
-        result=observation.result.to_json() if target is JobStatus.COMPLETED and observation.result else None,
+        result=result.to_json() if result else None,
         error=error.to_json() if error and target is JobStatus.FAILED else None,
+        warnings=(*job.warnings, *result.warnings) if result else job.warnings,
         tracking=None if observation.outcome is Outcome.NOT_FOUND else job.tracking,
     )
 

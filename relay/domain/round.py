@@ -14,15 +14,20 @@ NET_SHARE = 1.5  # of a round's gap: then a job that rounds should have seen is 
 NET_SECONDS = 2.0
 FAULTS_BORNE = 1  # so many rounds in a row may fail before single looks take over
 FAULT_SECONDS_MAX = 900.0
+OVERLOOKED_SECONDS = 300.0  # no job waits longer than this for rounds that do not come to it
 
 
 @dataclass(frozen=True, slots=True)
 class RoundMemo:
-    """What one round leaves for the next: dispensable, like a job's memo. `reach` counts into WINDOWS_SECONDS."""
+    """
+    What one round leaves for the next: dispensable, like a job's memo. `reach` counts into WINDOWS_SECONDS; `offset`
+    is where a list goes on that could not be read to its end.
+    """
 
     faults: int = 0
     reach: int = 0
     pages: int = 0
+    offset: int = 0
 
     @property
     def is_failing(self) -> bool:

@@ -1,7 +1,8 @@
 """Ask for many jobs in one request a page, where their provider has a list, and leave the rest to single looks."""
 
 # A round postpones the single looks of the jobs it sees; it does nothing else to the schedule. What it does not see,
-# for whatever reason, comes due and is looked at singly: docs/decisions/0009-rounds-postpone-looks.md.
+# for whatever reason, comes due and is looked at singly, at the latest after OVERLOOKED_SECONDS:
+# docs/decisions/0009-rounds-postpone-looks.md.
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,13 @@ from relay import metrics
 from relay.clock import Clock
 from relay.domain.errors import Unreachable
 from relay.domain.job import Again
-from relay.domain.moments import seconds_after
+from relay.domain.moments import seconds_after, to_ms
 from relay.domain.observation import Observation, Outcome
 from relay.domain.round import (
     ABSENCES_MAX,
     FAULTS_BORNE,
     IDLE_PAGES_MAX,
+    OVERLOOKED_SECONDS,
     WINDOWS_SECONDS,
     RoundMemo,
     fault_gap,
@@ -42,12 +44,13 @@ log = structlog.get_logger(__name__)
 
 JOBS_MAX = 20_000  # of one credential in one round; those due later have rounds of their own
 KEPT_AWAY_SECONDS = 90.0  # no single look at what a round is about to see, unless its worker dies
-ROUND_SECONDS_MAX = 60.0  # then the rest is left to single looks
+ROUND_SECONDS_MAX = 60.0  # then the rest is left to the next round, which goes on there
 NOTHING_SOUGHT_SECONDS = 900.0
 AWAY_SECONDS = 2.0  # a round that lost Redis or the database is made again then
 AHEAD_SHARE = 0.9  # a round comes a little before the look that it spares
 
-TOLD = frozenset({Outcome.PENDING, Outcome.UNKNOWN, Outcome.COMPLETED, Outcome.FAILED})
+TOLD = frozenset({Outcome.PENDING, Outcome.COMPLETED, Outcome.FAILED})
+NOT_UNDERSTOOD = Observation(Outcome.UNKNOWN, detail="the list could not be asked for or read")
 
 
 async def enrol(schedule: Schedule, items: Sequence[Item], definitions: Mapping[str, Definition | None]) -> None:
@@ -86,8 +89,9 @@ class _Round:
     sought: dict[str, Sight]  # by the provider's id
     memo: RoundMemo
     pages_max: int  # beyond so many, single looks are cheaper
+    answered_at: float  # monotonic: when the first page came, or the round began
     pages: int = 0
-    answered_at: float = 0.0  # monotonic: when the first page came
+    shown: int = 0  # jobs that the list has told of
     following: list[tuple[Sight, Again]] = field(default_factory=list)
     undecided: list[Sight] = field(default_factory=list)  # seen, but only a look of their own can say what they are
     problem: Observation | None = None
@@ -119,6 +123,7 @@ class Rounds:
         ledger: Ledger,
         egress: Egress,
         clock: Clock,
+        round_seconds_max: float = ROUND_SECONDS_MAX,
     ) -> None:
         self._schedule = schedule
         self._desk = desk
@@ -127,6 +132,7 @@ class Rounds:
         self._ledger = ledger
         self._egress = egress
         self._clock = clock
+        self._round_seconds_max = round_seconds_max
 
     async def include(self, looked: Sequence[tuple[Sight, Again]]) -> None:
         """Sees to it that jobs that were looked at singly and go on have a round, where their provider has a list."""
@@ -192,14 +198,22 @@ class Rounds:
     ) -> Later:
         began = self._clock.monotonic()
         if not memo.is_failing:
-            kept_away = [Item(lease.group, sight.job.id, _ms(KEPT_AWAY_SECONDS)) for sight in sights]
+            waiting = [sight for sight in sights if not self._is_overlooked(sight)]
+            kept_away = [Item(lease.group, sight.job.id, _ms(KEPT_AWAY_SECONDS)) for sight in waiting]
             busy = {item.id for item in await self._schedule.shift(kept_away, only_later=True)}
             sights = [sight for sight in sights if sight.job.id not in busy]
         if not sights:
             return Later(lease, _ms(definition.pacing().interval_seconds))
         sought = {sight.job.provider_job_id or "": sight for sight in sights}
-        this = _Round(sights[0], sought, memo, len(sought))
-        await self._read(this, definition, began + ROUND_SECONDS_MAX)
+        this = _Round(sights[0], sought, memo, len(sought), began)
+        try:
+            await self._read(this, definition, began + self._round_seconds_max)
+        except Unreachable:
+            raise
+        except Exception:
+            # Poison rule: it costs the credential its rounds, never its looks.
+            log.exception("list_not_understood", credential=this.group)
+            this.problem = NOT_UNDERSTOOD
         gap_seconds = await self._conclude(this)
         await self._catch(this, gap_seconds, was_failing=memo.is_failing)
         # From the first answer, not from the question: however slow the way, the provider sees the gap whole.
@@ -211,9 +225,11 @@ class Rounds:
         meter = Meter(self._egress, self._schedule, self._clock, this.group, definition.name, "list")
         widest = len(WINDOWS_SECONDS) - 1
         reach = min(this.memo.reach, widest) if _has_window(definition) else widest
+        start, this.memo = this.memo.offset, replace(this.memo, offset=0)
         while True:
             sought, pages = len(this.sought), this.pages
-            await self._read_window(this, meter, self._since(this, reach), ends_at)
+            await self._read_window(this, meter, self._since(this, reach), ends_at, start)
+            start = 0
             if len(this.sought) < sought:
                 this.memo = replace(this.memo, reach=reach, pages=this.pages - pages)
             if reach == widest or this.is_cut or len(this.sought) <= 1 or this.pages >= this.pages_max:
@@ -231,13 +247,17 @@ class Rounds:
             return None
         return seconds_after(min(sight.job.created_at for sight in this.sought.values()), -slack_seconds)
 
-    async def _read_window(self, this: _Round, meter: Meter, since: datetime | None, ends_at: float) -> None:
+    async def _read_window(
+        self, this: _Round, meter: Meter, since: datetime | None, ends_at: float, start: int
+    ) -> None:
+        """From `start` to the end of the list, and on from its beginning until there again."""
         credential = this.sight.credential
         target = replace(_target(this.sight), params=credential.params, provider_job_id="")  # nobody's in particular
-        offset, idle_pages = 0, 0
+        offset, idle_pages, is_tail = start, 0, start > 0
         while True:
             if this.pages and (self._clock.monotonic() >= ends_at or not await meter.pay()):
                 this.is_cut = True
+                this.memo = replace(this.memo, offset=offset)
                 return
             page = await list_page(meter, target, self._clock, offset=offset, since=since)
             if not this.pages:
@@ -245,11 +265,16 @@ class Rounds:
             this.pages += 1
             if page.problem is not None:
                 this.problem = page.problem
+                this.memo = replace(this.memo, offset=offset)
                 return
             offset = page.next_offset
             idle_pages = 0 if await self._take(this, page) else idle_pages + 1
-            is_dear = idle_pages >= IDLE_PAGES_MAX or this.pages >= this.pages_max
-            if page.is_last or is_dear or not this.sought:
+            is_at_end = page.is_last or idle_pages >= IDLE_PAGES_MAX
+            if not this.sought or this.pages >= this.pages_max:
+                return
+            if is_at_end and is_tail:
+                offset, idle_pages, is_tail = 0, 0, False
+            elif is_at_end or (not is_tail and 0 < start <= offset):
                 return
 
     async def _take(self, this: _Round, page: ListPage) -> int:
@@ -261,17 +286,23 @@ class Rounds:
                 found.append(Found(replace(sight, memo=replace(sight.memo, absences=0)), seen))
             else:
                 this.undecided.append(sight)
+        this.shown += len(shown)
+        learned = [(sight, seen) for sight, seen in shown if seen.outcome in TOLD or seen.outcome is Outcome.UNKNOWN]
+        if learned:
+            await self._standing.learn(learned)
         for one in found:
             metrics.LOOKS.labels(one.sight.job.provider, str(one.observation.outcome)).inc()
         if found:
-            await self._standing.learn([(one.sight, one.observation) for one in found])
             following = list(zip(found, await self._ledger.enter(found), strict=True))
             await self._schedule.drop(this.group, [one.sight.job.id for one, again in following if again is None])
             this.following += [(one.sight, again) for one, again in following if again is not None]
         return len(shown)
 
     def _can_tell(self, sight: Sight, seen: Observation) -> bool:
-        """False for what takes a look of its own: refusals, the second step of a result, the last look of all."""
+        """
+        False for what takes a look of its own: refusals, unknown words, the second step of a result, the last look of
+        all.
+        """
         if seen.outcome not in TOLD:
             return False
         if seen.outcome is Outcome.COMPLETED:
@@ -285,12 +316,15 @@ class Rounds:
         if this.problem is None:
             this.memo = replace(this.memo, faults=0)
             return gap_seconds
+        faults = this.memo.faults + 1
         if this.problem.outcome is Outcome.THROTTLED:
             await self._standing.hold(this.sight, this.problem)
             await self._standing.learn([(this.sight, this.problem)])
-            return max(gap_seconds, self._standing.hold_seconds(this.sight.credential))
-        faults = this.memo.faults + 1
-        if this.is_refused:
+            gap_seconds = max(gap_seconds, self._standing.hold_seconds(this.sight.credential))
+            if this.shown:  # it gets on, page by page: looks would ask for more, and tell less
+                this.memo = replace(this.memo, faults=0)
+                return gap_seconds
+        elif this.is_refused:
             # A list may be forbidden where a look is not, so this says nothing of the credential: single looks do.
             faults = max(faults, FAULTS_BORNE + 1)
             log.warning("list_refused", credential=this.group, reason=this.problem.detail, in_a_row=faults)
@@ -305,16 +339,23 @@ class Rounds:
         # A gap that trouble has made longer is no reason to look at anything singly, unless all is looked at so.
         alone_seconds = math.inf if this.memo.is_failing else 0.0 if this.has_trouble else gap_seconds
         items = [self._caught(sight, again, gap_seconds, alone_seconds) for sight, again in this.following]
-        items += [Item(this.group, sight.job.id) for sight in this.undecided]
+        items += [_absent(sight) for sight in this.undecided]
         for sight in this.sought.values():
             if not this.has_trouble:
-                absent = replace(sight.memo, absences=sight.memo.absences + 1)
-                items.append(Item(this.group, sight.job.id, memo=absent.dump()))
+                items.append(_absent(sight))
+            elif self._is_overlooked(sight):
+                continue  # when its own look is due was not touched
             elif not this.memo.is_failing:
-                items.append(Item(this.group, sight.job.id, self._net_ms(sight, gap_seconds)))
+                sought = replace(sight.memo, sought_ms=sight.memo.sought_ms or to_ms(self._clock.now()))
+                items.append(Item(this.group, sight.job.id, self._net_ms(sight, gap_seconds), sought.dump()))
             elif not was_failing:
                 items.append(Item(this.group, sight.job.id))
         await self._schedule.shift(items)
+
+    def _is_overlooked(self, sight: Sight) -> bool:
+        """True for a job that rounds have kept waiting for so long that only a look of its own will do."""
+        since_ms = sight.memo.sought_ms
+        return since_ms is not None and to_ms(self._clock.now()) - since_ms > OVERLOOKED_SECONDS * 1000
 
     def _caught(self, sight: Sight, again: Again, gap_seconds: float, alone_seconds: float) -> Item:
         is_alone = is_left_alone(again.delay_seconds, alone_seconds) or again.memo.pending_again > 0
@@ -324,6 +365,12 @@ class Rounds:
     def _net_ms(self, sight: Sight, gap_seconds: float) -> int:
         life_seconds = (sight.job.deadline_at - self._clock.now()).total_seconds()
         return _ms(min(net_seconds(gap_seconds), max(0.0, life_seconds)))
+
+
+def _absent(sight: Sight) -> Item:
+    """Due for a look now; a job that a list does not show, or not understandably, is not sought there for ever."""
+    absent = replace(sight.memo, absences=sight.memo.absences + 1)
+    return Item(sight.credential.id, sight.job.id, memo=absent.dump())
 
 
 def _has_window(definition: Definition) -> bool:

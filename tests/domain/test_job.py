@@ -141,6 +141,13 @@ def test_a_completed_job_without_a_result_is_completed_all_the_same() -> None:
     assert ended(a_job(), Memo(), Observation(Outcome.COMPLETED)).result is None
 
 
+def test_what_of_a_result_could_not_be_used_is_added_to_the_warnings() -> None:
+    observation = Observation(Outcome.COMPLETED, result=Result(warnings=("no link",)))
+    job = ended(a_job(warnings=("retired",)), Memo(), observation)
+    assert job.warnings == ("retired", "no link")
+    assert job.result == {"files": [], "result_id": None, "raw": None}
+
+
 def test_a_failed_job_has_its_error_and_no_result() -> None:
     error = JobError("content_rejected", "not that", "E42")
     looked = Observation(Outcome.FAILED, "error", result=Result(), error=error)
@@ -273,6 +280,16 @@ def test_a_wall_clock_that_steps_either_way_leaves_every_gap_within_its_bounds(
     following = step(a_job(), Memo(), Observation(outcome), now, PACE, tuple(sorted(learned)), jitter)
     assert isinstance(following, Again)
     assert PACE.min_seconds <= following.delay_seconds <= PACE.max_seconds
+
+
+@pytest.mark.parametrize("outcome", [Outcome.AUTH, Outcome.PAYMENT])
+@pytest.mark.parametrize("learned", [(), (3000.0, 3600.0, 4000.0)])
+def test_who_met_a_refusal_is_due_as_soon_as_its_credential_may_be_used_again(
+    outcome: Outcome, learned: tuple[float, ...]
+) -> None:
+    following = step(a_job(), Memo(), Observation(outcome), later(60.0), PACE, learned)
+    assert isinstance(following, Again)
+    assert following.delay_seconds == PACE.min_seconds
 
 
 def test_faults_in_a_row_back_off_and_one_good_answer_ends_that() -> None:

@@ -3,90 +3,22 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from relay.bootstrap import Relay
 from relay.domain.credential import CredentialStatus
 from relay.domain.moments import rfc3339, seconds_after
 from relay.domain.round import FAULTS_BORNE, fault_gap
-from relay.register import JobRequest
 from relay.web.job_views import job_views
-from tests.account_stub import HuaweiAccount, Said, VocuAccount
+from tests.account_stub import Said, VocuAccount
+from tests.looking.scenes import HUAWEI, VOCU, Enter, Scene, running, scene
 from tests.provider_stub import CREDENTIALS, hex_id, uuid_id
-from tests.receivers import Receiver
-from tests.swift import SWIFT_SECONDS, swift
-from tests.trips import TENANT, living, make_credential, until, working
+from tests.swift import SWIFT_SECONDS
+from tests.trips import TENANT, until, working
 
-HUAWEI, VOCU = "huawei_metastudio", "vocu"
 INTERVAL_SECONDS = 3.0  # the providers' own
-
-
-@dataclass
-class Scene:
-    """A relay, an account, and the credential that the relay has of it."""
-
-    relay: Relay
-    account: HuaweiAccount
-    credential_id: str
-    provider: str
-
-    async def watch(self, jobs: Sequence[str], deadline_seconds: float | None = None) -> list[str]:
-        """Registers the jobs; the relay's ids."""
-        requests = [JobRequest(self.provider, job, deadline_seconds=deadline_seconds) for job in jobs]
-        answers = await self.relay.register.jobs(TENANT, requests)
-        return [answer[0].id for answer in answers if isinstance(answer, tuple)]
-
-    async def statuses(self) -> Mapping[str, int]:
-        return await self.relay.store.count_jobs(TENANT)
-
-    async def ended(self, count: int, within_seconds: float = 20.0) -> None:
-        """Returns when so many have completed."""
-
-        async def are_done() -> bool:
-            return (await self.statuses()).get("completed", 0) >= count
-
-        await until(are_done, within_seconds)
-
-
-Enter = Callable[..., AbstractAsyncContextManager[Scene]]
-
-
-@pytest.fixture
-def swift_scene(database_url: str, redis_url: str, tmp_path: Path) -> Enter:
-    """A scene where the provider's interval is short."""
-    settings = swift(tmp_path, HUAWEI, VOCU)
-
-    def enter(account: HuaweiAccount, provider: str = HUAWEI, **more: object) -> AbstractAsyncContextManager[Scene]:
-        told = {**CREDENTIALS[provider], **more}
-        return scene(database_url, redis_url, account, f"swift_{provider}", settings, **told)
-
-    return enter
-
-
-@asynccontextmanager
-async def scene(
-    database_url: str,
-    redis_url: str,
-    account: HuaweiAccount,
-    provider: str,
-    settings: Mapping[str, str] | None = None,
-    **more: object,
-) -> AsyncIterator[Scene]:
-    async with living(database_url, redis_url, **(settings or {})) as house, Receiver(account) as server:
-        credential = make_credential(house, provider, server.url(""), **more)
-        assert await house.steer.add_credential(credential)
-        yield Scene(house, account, credential.id, provider)
-
-
-def running(count: int, first: int = 1) -> HuaweiAccount:
-    return HuaweiAccount({hex_id(number): {"state": "PROCESSING"} for number in range(first, first + count)})
 
 
 async def test_a_thousand_jobs_take_ten_requests_a_round(database_url: str, redis_url: str) -> None:
