@@ -1,6 +1,6 @@
 """Write a provider's job down, due at once, or say everything that is wrong with the request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ from relay.store import Registration, Store
 from relay.webhooks.signing import check_secret, new_secret
 
 log = structlog.get_logger(__name__)
+
+IdsOf = Callable[[str], NewId]  # by what tells one thing of a call from the others
 
 DEADLINE_SECONDS_MAX = 31_536_000
 SECRET_BYTES = 32
@@ -77,19 +79,19 @@ class Register:
         self._default_deadline_seconds = default_deadline_seconds
 
     async def jobs(
-        self, tenant: str, requests: Sequence[JobRequest | Refused], new_id: NewId | None = None
+        self, tenant: str, requests: Sequence[JobRequest | Refused], ids_of: IdsOf | None = None
     ) -> list[tuple[Job, bool] | Refused]:
         """
         Each request's job and whether it is new, or why it was refused, in order; one refusal harms no other.
 
-        A job that its credential already tracks is given back as it is. `new_id`, for a single request, gives the same
-        ids to the same call: what that has written before is given back as new.
+        A job that its credential already tracks is given back as it is. `ids_of` gives what is made for the same thing
+        the same ids when a call is made again: what that has written before is given back as new.
         """
         usable = await self._usable(tenant, requests)
         answers: list[tuple[Job, bool] | Refused | None] = []
         registrations: list[Registration] = []
         for request in requests:
-            prepared = request if isinstance(request, Refused) else self._prepare(tenant, request, usable, new_id)
+            prepared = request if isinstance(request, Refused) else self._prepare(tenant, request, usable, ids_of)
             if isinstance(prepared, Refused):
                 answers.append(prepared)
             else:
@@ -146,9 +148,8 @@ class Register:
         tenant: str,
         request: JobRequest,
         usable: Mapping[str, list[Credential]],
-        new_id: NewId | None = None,
+        ids_of: IdsOf | None = None,
     ) -> Registration | Refused:
-        new_id = new_id or self._clock.new_id
         faults = self._faults(request, usable)
         credential = self._credential(request, usable)
         definition = self._catalog.get(request.provider or "")
@@ -157,6 +158,8 @@ class Register:
             return _invalid(faults)
         now = self._clock.now()
         provider_job_id = request.provider_job_id
+        tracking = tracking_of(credential.id, provider_job_id) if provider_job_id else None
+        new_id = ids_of(tracking or "") if ids_of else self._clock.new_id
         job = Job(
             id=new_id("job"),
             tenant=tenant,
@@ -175,7 +178,7 @@ class Register:
             result=None,
             error=None,
             warnings=tuple(warnings_of(definition)),
-            tracking=tracking_of(credential.id, provider_job_id) if provider_job_id else None,
+            tracking=tracking,
             trace_id=request.trace_id,
         )
         return Registration(job, self._callback(new_id("sub"), job, request) if request.callback_url else None)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from relay.bootstrap import Relay
-from relay.domain.ids import Prefix, is_id
+from relay.domain.ids import NewId, Prefix, is_id
 from relay.domain.key import Key
 from relay.store import OpenCall
 from relay.web import limits, once
@@ -57,14 +57,18 @@ class Call:
         """Problem 412 when the caller's `If-Match` speaks of another state than the view's."""
         check_match(self.request, view)
 
-    def new_id(self, prefix: Prefix) -> str:
+    def new_id(self, prefix: Prefix, of: str = "") -> str:
         """
-        The id of what this call makes, of which there is one of a kind: the same when a call with an Idempotency-Key is
-        made again because its process died.
+        The id of what this call makes: the same when a call with an Idempotency-Key is made again because its process
+        died. Where it makes several of a kind, `of` tells one from the others.
         """
         if self.held is None or self.mark is None:
             return self.relay.clock.new_id(prefix)
-        return once.derived_id(prefix, self.mark, self.held.opened_at)
+        return once.derived_id(prefix, self.mark + of, self.held.opened_at)
+
+    def ids_of(self, of: str) -> NewId:
+        """The ids of one of several."""
+        return lambda prefix: self.new_id(prefix, of)
 
     def id(self, prefix: Prefix) -> str:
         """The id in the path; Problem 404 when it cannot be one, without a question to the database."""

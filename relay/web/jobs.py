@@ -43,7 +43,7 @@ async def create(call: Call) -> Response:
     request = await _read(call, check(NewJob, call.document))
     if request.submit is not None:
         return await _submit(call, request)
-    (told,) = await call.relay.register.jobs(call.tenant, [request], call.new_id)
+    (told,) = await call.relay.register.jobs(call.tenant, [request], lambda _: call.new_id)
     if isinstance(told, Refused):
         raise told
     job, is_new = told
@@ -64,7 +64,7 @@ async def create_batch(call: Call) -> Response:
     """200 with each item's own status, in order; pointers of an item's problem begin at the item."""
     documents = check(NewJobs, call.document).accepted().jobs
     requests = await _vetted(call, await _read_items(call, documents))
-    told = await call.relay.register.jobs(call.tenant, requests)
+    told = await call.relay.register.jobs(call.tenant, requests, call.ids_of)
     jobs = {one[0].id: one[0] for one in told if not isinstance(one, Refused)}
     callbacks = await _callbacks(
         call,

@@ -150,6 +150,20 @@ async def test_a_job_that_was_let_go_meanwhile_is_not_watched_again(pair: Pair) 
     assert len(await pair.house.relay.store.list_subscriptions(TENANT, include_callbacks=True)) == 1
 
 
+async def test_a_batch_watches_none_again_that_gave_its_id_free_meanwhile(pair: Pair) -> None:
+    await pair.house.add_credential()
+    jobs = [{"provider": "camb", "provider_job_id": name, "callback": {"url": URL}} for name in ("c-1", "c-2", "c-1")]
+    lost = told(await pair.dying.post("/v1/jobs/batch", json={"jobs": jobs}, headers=KEY))["data"]
+    await pair.api.delete(f"/v1/jobs/{lost[0]['job']['id']}")
+    pair.clock.shift_seconds += LIFE_SECONDS
+    again = told(await pair.api.post("/v1/jobs/batch", json={"jobs": jobs}, headers=KEY))["data"]
+    assert [one["job"]["id"] for one in again] == [one["job"]["id"] for one in lost]
+    assert [one["status"] for one in again] == [one["status"] for one in lost] == [201, 201, 200]
+    assert [one["job"]["status"] for one in again] == ["cancelled", "pending", "cancelled"]
+    assert len(told(await pair.api.get("/v1/jobs"))["data"]) == 2
+    assert len(await pair.house.relay.store.list_subscriptions(TENANT, include_callbacks=True)) == 2
+
+
 async def test_a_job_is_made_at_its_provider_once(pair: Pair) -> None:
     providers = Providers()
     async with stub(providers) as server:
