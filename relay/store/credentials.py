@@ -17,7 +17,7 @@ from relay.store.sql import LIST_DEFAULT, Verbs, paged, reading, writing
 from relay.store.tables import JOB_IS_PENDING, JOB_IS_SUBMITTING, credentials, jobs
 
 FIXED = ("id", "tenant", "created_at")  # what no change changes
-OWNERS = ("secrets", "params", "base_url", "max_requests_per_second", "max_concurrency")
+GIVEN = ("secrets", "params")  # what the environment says; the rest of a credential is its owner's
 
 
 class CredentialVerbs(Verbs):
@@ -36,9 +36,10 @@ class CredentialVerbs(Verbs):
     @writing
     async def put_credential(self, connection: AsyncConnection, credential: Credential) -> Credential:
         """
-        The one of that tenant, provider and name, made to have these secrets, params, base URL and limits.
+        The one of that tenant, provider and name, made to have these secrets and params.
 
-        One that has them already is untouched and keeps its status; a changed one takes the status given.
+        One that has them already is untouched and keeps its status; a changed one takes the status given. Its name,
+        base URL and limits stay as its owner has set them.
         """
         insert = self._database.insert(credentials).on_conflict_do_nothing()
         values = self._vault.credential_row(credential)
@@ -55,8 +56,8 @@ class CredentialVerbs(Verbs):
         if self._has(row, credential):
             return self._vault.credential(row)
         change = credentials.update().where(credentials.c.id == row.id)
-        kept = {"id", "tenant", "provider", "name", "created_at"}
-        changed = change.values({name: value for name, value in values.items() if name not in kept})
+        taken = (*GIVEN, "status", "status_reason", "throttled_until", "updated_at")
+        changed = change.values({name: values[name] for name in taken})
         return self._vault.credential((await connection.execute(changed.returning(credentials))).one())
 
     def _has(self, row: AnyRow, wanted: Credential) -> bool:
@@ -64,7 +65,7 @@ class CredentialVerbs(Verbs):
             present = self._vault.credential(row)
         except BadSettings:
             return False  # what no key opens any more is replaced by what was given
-        return all(getattr(present, name) == getattr(wanted, name) for name in OWNERS)
+        return all(getattr(present, name) == getattr(wanted, name) for name in GIVEN)
 
     @reading
     async def find_credential(self, connection: AsyncConnection, tenant: str, credential_id: str) -> Credential | None:

@@ -120,6 +120,18 @@ async def test_new_secrets_from_the_environment_replace_the_old_and_their_status
     assert await store.find_credential(TENANT, one.id) == put
 
 
+async def test_what_an_owner_has_set_outlives_the_environments_next_word(store: Store) -> None:
+    plain = {"base_url": None, "max_requests_per_second": None, "max_concurrency": None}
+    one = credential(id="crd_env", name="default", **plain)
+    await store.put_credential(one)
+    own = {"base_url": "https://cn-east-3.example.com", "max_requests_per_second": 2.0, "max_concurrency": 3}
+    changed = replace(one, **own, updated_at=NOW + SECOND)
+    await store.change_credential(changed, one.updated_at)
+    assert await store.put_credential(one) == changed
+    fresh = replace(one, secrets={"api_key": "fresh"}, updated_at=NOW + 2 * SECOND)
+    assert await store.put_credential(fresh) == replace(fresh, **own)
+
+
 async def test_a_renamed_credential_of_the_environment_is_still_the_same(store: Store) -> None:
     one = credential(id="crd_env", name="default")
     await store.put_credential(one)
