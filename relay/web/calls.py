@@ -156,13 +156,14 @@ async def serve(operation: Operation, request: Request) -> Response:
     document: dict[str, Any] = {}
     if operation.body is not None:
         limit = relay.settings.relay_max_body_bytes
-        document = await read_document(request, limit, is_patch=operation.method == "PATCH")
+        is_patch = operation.method == "PATCH"
+        document = await read_document(request, limit, is_patch=is_patch, apart=operation.body.apart)
     if operation.body is Nothing:
         check(Nothing, document).accepted()
     call = Call(relay, key, request, document, query)
     if operation.method != "POST" or "idempotency-key" not in request.headers:
         return tagged(request, await operation.handler(call))
-    told = json.dumps(document, sort_keys=True)
+    told = json.dumps(document, sort_keys=True, default=repr)
     words = once.read_key(request.headers.getlist("idempotency-key"))
     fingerprint = once.fingerprint(operation.method, request.scope["path"], told)
     return tagged(request, await _once(operation, call, once.name(key.id, words), fingerprint))

@@ -13,6 +13,7 @@ from relay.domain.observation import ErrorCode
 from relay.register import JobRequest
 from relay.submit import Asked, Declined
 from relay.web import waiting
+from relay.web.bodies import Unusable
 from relay.web.calls import Call, answer, created
 from relay.web.checks import Checked, bad_query, check, invalid, metadata_faults, name_faults, pointer
 from relay.web.job_views import job_views
@@ -211,6 +212,8 @@ async def _read_items(call: Call, documents: Sequence[Any]) -> list[JobRequest |
 
 async def _read_item(call: Call, document: Any) -> JobRequest | Refused:
     """The item, or everything that is wrong with its form; what a well-formed one asks for is judged all at once."""
+    if isinstance(document, Unusable):
+        return _refusal(list(document.faults))
     checked = check(NewJob, document)
     request = _request(call, checked.fields)
     faults = checked.faults + metadata_faults(checked.fields.get("metadata"), "/metadata")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -162,9 +162,14 @@ EventId = Annotated[str, Field(pattern=f"^evt_{IDENTIFIER}$")]
 
 
 class Document(BaseModel):
-    """A JSON body: no field that is not named here, no value of another type. Null is the same as absent."""
+    """
+    A JSON body: no field that is not named here, no value of another type. Null is the same as absent. `apart` is the
+    field whose items harm no other.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    apart: ClassVar[str | None] = None
 
 
 class Nothing(Document):
@@ -193,6 +198,8 @@ class NewJob(Document):
 
 class NewJobs(Document):
     """Up to a thousand of them, none with `submit`; each is checked by itself, as a `NewJob`."""
+
+    apart: ClassVar[str | None] = "jobs"
 
     jobs: Annotated[list[Annotated[Any, ShownAs(NewJob)]], Field(min_length=1, max_length=BATCH_JOBS_MAX)]
 

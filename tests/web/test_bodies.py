@@ -54,6 +54,26 @@ def test_what_two_readers_could_understand_differently_is_refused(body: bytes) -
     assert (told.value.status_code, told.value.code) == (400, "malformed_body")
 
 
+def test_each_place_that_cannot_be_used_is_named() -> None:
+    body = (
+        b'{"a": 1e999, "b": [1, {"c/d": "\\u0000"}], "e": {"f": 1, "f": 2}, "g": {"\\ud800": 1}, "h": 9007199254740993}'
+    )
+    with pytest.raises(Problem) as told:
+        parse(body)
+    assert [fault.pointer for fault in told.value.faults] == ["/a", "/b/1/c~1d", "/e", "/g", "/h"]
+
+
+def test_what_is_set_apart_harms_no_other() -> None:
+    document = parse(b'{"jobs": [{"a": 1}, {"b": {"c": "\\u0000"}, "d": 1e999}, 9007199254740993, {"a": 2}]}', "jobs")
+    good, text, number, last = document["jobs"]
+    assert (good, last) == ({"a": 1}, {"a": 2})
+    assert [fault.pointer for fault in text.faults] == ["/b/c", "/d"]
+    assert [fault.pointer for fault in number.faults] == [""]
+    with pytest.raises(Problem) as told:
+        parse(b'{"jobs": [{"a": "\\u0000"}], "more": "\\u0000"}', "jobs")
+    assert [fault.pointer for fault in told.value.faults] == ["/more"]
+
+
 @pytest.mark.parametrize(
     "document",
     [

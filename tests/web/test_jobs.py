@@ -1,6 +1,7 @@
 """Tests of the jobs' routes."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -127,6 +128,19 @@ async def test_a_batch_answers_each_item_in_order(house: House) -> None:
     assert faults(data[4]["problem"]) == {"/metadata/a": "invalid_type", "/provider": "unknown_provider"}
     assert faults(data[6]["problem"]) == {"/callback/url": "url_refused"}
     assert all("problem" not in item for item in (data[0], data[2], data[5]))
+
+
+async def test_an_item_that_no_reader_can_use_harms_no_other(house: House) -> None:
+    await house.add_credential()
+    job = {"provider": "camb", "provider_job_id": "c-1"}
+    texts = [json.dumps(job), json.dumps({**job, "metadata": {"text": "a\0b"}}), '{"provider": 12345678901234567890}']
+    body = '{"jobs": [' + ", ".join(texts) + "]}"
+    response = await house.api.post("/v1/jobs/batch", content=body, headers={"content-type": "application/json"})
+    good, text, number = told(response)["data"]
+    assert (good["status"], good["job"]["provider_job_id"]) == (201, "c-1")
+    assert (text["status"], faults(text["problem"])) == (422, {"/metadata/text": "malformed"})
+    assert (number["status"], faults(number["problem"])) == (422, {"/provider": "malformed"})
+    assert len(told(await house.api.get("/v1/jobs"))["data"]) == 1
 
 
 async def test_a_batch_holds_up_to_a_thousand(house: House) -> None:
