@@ -275,8 +275,16 @@ def attempt_view(attempt: Attempt) -> dict[str, Any]:
         "blame": answer.blame,
         "status_code": answer.status_code,
         "request_headers": attempt.request_headers,
-        "response_headers": dict(answer.response_headers),
+        "response_headers": _by_name(answer.response_headers),
         "response_body": answer.response_body,
         "response_truncated": answer.is_truncated,
         "hint": answer.hint,
     }
+
+
+def _by_name(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Several of one name as RFC 9110, section 5.3, writes them in one line."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

@@ -1,6 +1,7 @@
 """The relay's only way out: one call that sends one request and gives back what became of it."""
 
 import asyncio
+import re
 import ssl
 from functools import lru_cache
 from typing import NamedTuple, Self, cast
@@ -12,18 +13,22 @@ from relay.clock import Clock
 from relay.domain.delivery import Blame
 from relay.egress.exchange import Answered, Outgoing, Reason, Stopwatch, Unanswered
 from relay.egress.guard import Blocked, Guard, NameNotResolved
+from relay.egress.reading import HeadersTooLarge, HungUp
 from relay.egress.transport import (
     CONNECTIONS_OPEN_MAX,
     CONNECTIONS_PER_HOST_MAX,
+    UNFORMED,
     AiohttpTransport,
-    HeadersTooLarge,
     NotReached,
     NotTried,
     TlsFailed,
+    Unformed,
 )
 
 CAUSE_CHARS_MAX = 300
 URLS_KEPT_MAX = 4096
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # what all the world reads alike
 NO_CONNECTION = "no connection could be made to the host"
 
 log = structlog.get_logger(__name__)
@@ -41,6 +46,7 @@ class Meaning(NamedTuple):
 # them apart maps the network behind the relay. See `_blocked` for the former, where the URL itself does not say it.
 MEANINGS: tuple[tuple[type[httpx.TransportError], Meaning], ...] = (
     (Blocked, Meaning("blocked", "receiver", NO_CONNECTION)),
+    (Unformed, Meaning("blocked", "receiver", "")),
     (NameNotResolved, Meaning("dns", "network", "the host's name could not be resolved")),
     (TlsFailed, Meaning("tls", "receiver", "")),
     (NotTried, Meaning("refused", "relay", NO_CONNECTION)),
@@ -92,7 +98,7 @@ class Egress:
         await self._transport.aclose()
 
     async def send(self, request: Outgoing) -> Answered | Unanswered:
-        """What came back, or why nothing did. Trouble outside never raises; ValueError for a header that is not one."""
+        """What came back, or why nothing did: neither trouble outside nor a request that cannot be written raises."""
         watch = Stopwatch(self._clock)
         try:
             async with asyncio.timeout(request.timeout_seconds):
@@ -105,11 +111,24 @@ class Egress:
             return _unanswered(error, watch)
 
     async def _exchange(self, request: Outgoing, watch: Stopwatch) -> Answered:
+        response = await self._transport.handle_async_request(self._formed(request, watch))
+        try:
+            body, is_truncated = await _read(response, request.body_bytes_max)
+        finally:
+            await response.aclose()
+        received, expires_at = response.headers.multi_items(), watch.certificate_expires_at()
+        return Answered(response.status_code, received, body, is_truncated, watch.timing(), expires_at)
+
+    def _formed(self, request: Outgoing, watch: Stopwatch) -> httpx.Request:
         target = self.guard.target(request.url)
         headers = self._headers | {name.lower(): value for name, value in request.headers.items()}
+        for name, value in headers.items():
+            if not (HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)):
+                raise Unformed("a header of the request has characters that cannot be sent")
         headers["accept-encoding"] = "identity"  # what is not decompressed should not come compressed
-        response = await self._transport.handle_async_request(
-            httpx.Request(
+        headers["host"] = target.host  # made below; without it httpx would decode the name, which not all names bear
+        try:
+            return httpx.Request(
                 request.method,
                 _url_of(target.origin),
                 headers=headers,
@@ -118,15 +137,11 @@ class Egress:
                     "target": target.path.encode("ascii"),
                     "stopwatch": watch,
                     "is_repeatable": request.is_repeatable,
+                    "is_metered": request.is_metered,
                 },
             )
-        )
-        try:
-            body, is_truncated = await _read(response, request.body_bytes_max)
-        finally:
-            await response.aclose()
-        received, expires_at = response.headers.multi_items(), watch.certificate_expires_at()
-        return Answered(response.status_code, received, body, is_truncated, watch.timing(), expires_at)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise Unformed(UNFORMED) from error
 
     def _blocked(self, request: Outgoing, error: Blocked, watch: Stopwatch) -> Unanswered:
         """Refused by the guard; of what only a lookup has told, the log alone says so."""
@@ -160,8 +175,10 @@ def _too_late(request: Outgoing, watch: Stopwatch) -> Unanswered:
     match watch.phase:
         case "queue":
             blame, detail = "relay", f"the relay had no connection to spare {within}"
-        case "dns" | "connect" | "tls":
+        case "dns" | "connect":
             blame, detail = "network", f"no connection could be made {within}"
+        case "tls":
+            blame, detail = "network", f"the TLS handshake was not complete {within}"
         case "wait":
             detail = f"no answer {within}"
         case "read":
@@ -176,4 +193,14 @@ def _unanswered(error: httpx.TransportError, watch: Stopwatch) -> Unanswered:
     cause = str(error)[:CAUSE_CHARS_MAX]
     fault = error.fault if isinstance(error, TlsFailed) else None
     detail = meaning.detail or cause
-    return Unanswered(meaning.reason, detail, watch.timing(), meaning.blame, watch.was_sent, cause, fault)
+    return Unanswered(
+        meaning.reason,
+        detail,
+        watch.timing(),
+        meaning.blame,
+        watch.was_sent,
+        cause,
+        fault,
+        is_garbled=isinstance(error, httpx.RemoteProtocolError) and not isinstance(error, HeadersTooLarge),
+        is_stale=isinstance(error, HungUp) and error.is_stale,
+    )

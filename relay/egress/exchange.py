@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from ssl import SSLObject, cert_time_to_seconds
+from ssl import SSLError, SSLObject, cert_time_to_seconds
 from typing import Literal, Protocol
 
 from relay.clock import Clock
@@ -19,6 +19,7 @@ class Outgoing:
     """
     One request. `timeout_seconds` covers everything, from the name's lookup to the last byte of the body. One that is
     not `is_repeatable` gets a connection of its own, for a kept one may be lost so that nobody knows if it was heard.
+    Others are sent again on a new one then, except what `is_metered`: whoever pays for it is told, and may do so.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Outgoing:
     timeout_seconds: float = 15.0
     body_bytes_max: int = 65_536
     is_repeatable: bool = True
+    is_metered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Unanswered:
     No response, or not a whole one. `detail` may be shown to tenants: it holds no address. So may `reason`: `blocked`
     is what the URL's own text forbids, while an address that the guard refused reads as one that cannot be reached.
     `cause` is for the log alone. `was_sent` is true when the peer may have had the request. `certificate_fault` says
-    what was wrong where the certificate was.
+    what was wrong where the certificate was. `is_garbled`: something came, which was not HTTP. `is_stale`: a kept
+    connection was lost before a byte of an answer, as happens to the best, and the same request may go out again.
     """
 
     reason: Reason
@@ -76,6 +79,8 @@ class Unanswered:
     was_sent: bool
     cause: str = ""
     certificate_fault: CertificateFault | None = None
+    is_garbled: bool = False
+    is_stale: bool = False
 
 
 class Sends(Protocol):
@@ -99,6 +104,7 @@ class Stopwatch:
         "queue_ended",
         "queue_started",
         "tls",
+        "tls_error",
         "tls_started",
         "was_sent",
     )
@@ -117,6 +123,7 @@ class Stopwatch:
         self.connect_started: float | None = None
         self.tls_started: float | None = None
         self.tls: SSLObject | None = None
+        self.tls_error: SSLError | None = None
         self.connected: float | None = None
         self.answered: float | None = None
 

@@ -1,6 +1,7 @@
 """The one seam to the network: httpx's requests and errors above, aiohttp's far faster connection pool below."""
 
 import errno
+import functools
 import io
 import socket
 import ssl
@@ -8,27 +9,25 @@ import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import certifi
 import httpx
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.client_proto import ResponseHandler
 
 from relay.clock import Clock
 from relay.egress.exchange import CertificateFault, Stopwatch
 from relay.egress.guard import Blocked, Guard, NameNotResolved, look_up
+from relay.egress.reading import HEADERS_BYTES_MAX, HEADERS_MAX, AnswerReader, HungUp
 
 CONNECTIONS_PER_HOST_MAX = 500  # in use at once; further requests wait, and their deadline runs
 CONNECTIONS_MAX = 1000  # likewise, over all hosts
 CONNECTIONS_OPEN_MAX = 1000  # in use and idle: with so many, new connections are not kept for a next request
 KEEP_ALIVE_SECONDS = 15.0
 ADDRESSES_TRIED_MAX = 8  # of each family, of a name that has many
-HEADERS_MAX = 100  # aiohttp's name for more is that of any answer that it cannot read
-HEADER_LINE_BYTES_MAX = 8190
-HEADERS_BYTES_MAX = 65_536
 READ_BUFFER_BYTES = 32_768
 PLAIN_BODY_BYTES_MAX = 1_048_576  # aiohttp warns of larger ones, and sends them in pieces when they look like a file
 
@@ -51,6 +50,8 @@ MADE_BELOW = frozenset(
     }
 )
 
+UNFORMED = "the request cannot be written as HTTP"
+
 OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 OUR_NETWORK = frozenset({errno.ENETUNREACH, errno.ENETDOWN})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
@@ -64,6 +65,8 @@ CERTIFICATE_FAULTS: dict[int, CertificateFault] = {  # https://docs.openssl.org/
     62: "other_name",
     64: "other_name",  # an address
 }
+PROXY_WANTS_SIGN_IN = 407
+PROXY_ERROR_HEADER = "X-Squid-Error"  # Squid's, with every page of its own
 PROXY_DID_NOT_REACH = frozenset({502, 503, 504})  # RFC 9110, section 15.6: what a gateway says of the host behind it
 
 
@@ -83,29 +86,50 @@ class TlsFailed(httpx.ConnectError):
         self.fault = fault
 
 
-class HungUp(httpx.ReadError):
-    """The peer closed or reset the connection; `is_unheard` when not one byte of an answer had come."""
-
-    def __init__(self, message: str, *, is_unheard: bool) -> None:
-        super().__init__(message)
-        self.is_unheard = is_unheard
-
-
-class HeadersTooLarge(httpx.RemoteProtocolError):
-    """The response has more, or longer, headers than any honest one."""
+class Unformed(httpx.LocalProtocolError):
+    """The request cannot be written as HTTP; nothing was sent. The message is a sentence that a tenant may read."""
 
 
 _running: ContextVar[Stopwatch] = ContextVar("running")
 
 
+class TimedHandshake(ssl.SSLObject):
+    """Notes what a handshake failed of: of a name with several addresses aiohttp tells the last one's failure alone."""
+
+    watch: Stopwatch | None = None
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if self.watch is not None:
+                self.watch.tls_error = error
+            raise
+        self.watch = None  # which holds this, and would be held as long as the connection
+
+
 class TimedContext(ssl.SSLContext):
     """Notes when a handshake begins, and what will know the peer's certificate, which nothing else tells."""
+
+    sslobject_class = TimedHandshake
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         wrapped = super().wrap_bio(*args, **kwargs)
         if (watch := _running.get(None)) is not None:
             watch.tls_started, watch.tls = watch.now(), wrapped
+            if isinstance(wrapped, TimedHandshake):
+                wrapped.watch = watch
         return wrapped
+
+
+class Connector(aiohttp.TCPConnector):
+    """Has its connections read in our own way."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self._factory = functools.partial(cast(type[ResponseHandler], AnswerReader), loop=self._loop)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -124,9 +148,9 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """
-    Sends an `httpx.Request` as it is: no redirects, cookies, decompression, or proxies of the environment. Three
-    extensions of the request are read: `target` (bytes of the request line's path, sent untouched), `stopwatch`, and
-    `is_repeatable` (False: it is never sent a second time).
+    Sends an `httpx.Request` as it is: no redirects, cookies, decompression, or proxies of the environment. Four
+    extensions of the request are read: `target` (bytes of the request line's path, sent untouched), `stopwatch`,
+    `is_repeatable` and `is_metered` (both as `relay.egress.exchange.Outgoing` has them).
     Raises `httpx.TransportError`s, those of this module and `relay.egress.guard` among them. Literal addresses and
     names are vetted whenever a connection is made, unless it is made to `proxy`: then the target is vetted each time.
     """
@@ -164,7 +188,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             # A kept connection may be closed by the peer just as we write to it, and nearly always that means that
             # the request was never read. Should it have been: looks are GETs, and receivers know a delivery by its
             # webhook-id. A connection made for this request proves the peer's mind, and is not asked twice.
-            if not (watch.is_reused and error.is_unheard):
+            if not error.is_stale or request.extensions.get("is_metered"):
                 raise
         watch.start_over()
         return await self._send(fresh, request, watch)
@@ -184,7 +208,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return self._sessions
 
     def _session(self, **keeping: Any) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=CONNECTIONS_MAX,
             limit_per_host=self._connections_per_host,
             resolver=VettingResolver(self._guard) if self._proxy is None else ProxyResolver(),
@@ -201,8 +225,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=NOT_ADDED,
             timeout=NO_DEADLINE,
             read_bufsize=READ_BUFFER_BYTES,
-            max_line_size=HEADER_LINE_BYTES_MAX,
-            max_field_size=HEADER_LINE_BYTES_MAX,
+            max_line_size=HEADERS_BYTES_MAX,
+            max_field_size=HEADERS_BYTES_MAX,
             max_headers=HEADERS_MAX,
             trace_configs=[_traces()],
             middlewares=[_in_our_words],
@@ -221,20 +245,25 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def _send(self, session: aiohttp.ClientSession, request: httpx.Request, watch: Stopwatch) -> httpx.Response:
         body = await request.aread()
-        response = await session.request(
-            request.method,
-            _exact_url(request),
-            headers=[
-                (name.decode("ascii"), value.decode("latin-1"))
-                for name, value in request.headers.raw
-                if name.lower() not in MADE_BELOW
-            ],
-            data=io.BytesIO(body) if len(body) > PLAIN_BODY_BYTES_MAX else body or None,
-            allow_redirects=False,
-        )
-        if sum(len(name) + len(value) for name, value in response.raw_headers) > HEADERS_BYTES_MAX:
+        try:
+            response = await session.request(
+                request.method,
+                _exact_url(request),
+                headers=[
+                    (name.decode("ascii"), value.decode("latin-1"))
+                    for name, value in request.headers.raw
+                    if name.lower() not in MADE_BELOW
+                ],
+                data=io.BytesIO(body) if len(body) > PLAIN_BODY_BYTES_MAX else body or None,
+                allow_redirects=False,
+            )
+        except ValueError as error:
+            if watch.was_sent:
+                raise
+            raise Unformed(UNFORMED) from error
+        if self._proxy is not None and request.url.scheme == "http" and _is_of_proxy(response):
             response.close()
-            raise HeadersTooLarge(f"more than {HEADERS_BYTES_MAX} bytes of headers")
+            raise _proxy_refused(response.status, f"the proxy answered {response.status} itself")
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=_Body(response, watch), request=request
         )
@@ -299,6 +328,11 @@ def _exact_url(request: httpx.Request) -> yarl.URL:
     return yarl.URL(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}{target}", encoded=True)
 
 
+def _is_of_proxy(response: aiohttp.ClientResponse) -> bool:
+    """What a proxy says itself reads like the receiver's answer; of those that can be told, the usual proxy's can."""
+    return response.status == PROXY_WANTS_SIGN_IN or PROXY_ERROR_HEADER in response.headers
+
+
 class _Body(httpx.AsyncByteStream):
     """The bytes as they come; closing before the end closes the connection, and what was not read never is."""
 
@@ -334,28 +368,17 @@ def as_httpx(error: Exception, watch: Stopwatch) -> httpx.TransportError:
     if watch.connected is None:
         return _not_connected(error, text, watch)
     match error:
-        case aiohttp.ServerDisconnectedError():
-            return HungUp(text, is_unheard=isinstance(error.message, str))  # else it is what had come of the headers
-        case OSError():
-            return HungUp(text, is_unheard=watch.answered is None)
+        case aiohttp.ServerDisconnectedError() | OSError():
+            return HungUp(text, is_stale=watch.is_reused and watch.answered is None)
         case aiohttp.ClientPayloadError():
-            return HungUp(text, is_unheard=False)
-        case aiohttp.ClientResponseError() if _is_line_too_long(error):
-            return HeadersTooLarge(text)
+            return HungUp(text, is_stale=False)
     return httpx.RemoteProtocolError(text)
 
 
-def _is_line_too_long(error: BaseException | None) -> bool:
-    """True when the parser's error, which aiohttp wraps twice, is that one."""
-    while error is not None and not isinstance(error, LineTooLong):
-        error = error.__cause__
-    return error is not None
-
-
 def _not_connected(error: Exception, text: str, watch: Stopwatch) -> httpx.TransportError:
+    if watch.tls_error is not None:
+        return TlsFailed(_tls_words(watch.tls_error), _certificate_fault(watch.tls_error))
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return TlsFailed(_tls_words(error), _certificate_fault(error.__cause__))
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientConnectorDNSError():
             return httpx.ProxyError(text)  # no name but the proxy's is looked up with an error of this kind
         case aiohttp.ClientConnectorError() if watch.tls_started is None:
@@ -363,9 +386,11 @@ def _not_connected(error: Exception, text: str, watch: Stopwatch) -> httpx.Trans
         case aiohttp.ClientConnectorError():
             return TlsFailed("the connection was lost in the TLS handshake")
     # An exchange before the connection stands is the one about CONNECT.
-    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status in PROXY_DID_NOT_REACH:
-        return NotReached(text)
-    return httpx.ProxyError(text)
+    return _proxy_refused(error.status if isinstance(error, aiohttp.ClientHttpProxyError) else 0, text)
+
+
+def _proxy_refused(status: int, text: str) -> httpx.TransportError:
+    return NotReached(text) if status in PROXY_DID_NOT_REACH else httpx.ProxyError(text)
 
 
 def _not_dialled(number: int | None, text: str) -> httpx.TransportError:
@@ -378,16 +403,14 @@ def _not_dialled(number: int | None, text: str) -> httpx.TransportError:
     return httpx.ConnectTimeout(text) if number == errno.ETIMEDOUT else httpx.ConnectError(text)
 
 
-def _tls_words(error: aiohttp.ClientConnectorError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the certificate was not accepted: {cause.verify_message}"
-    reason = getattr(cause, "reason", None) or "no common protocol"
-    return f"the TLS handshake failed: {str(reason).replace('_', ' ').lower()}"
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate was not accepted: {error.verify_message}"
+    return f"the TLS handshake failed: {(error.reason or 'no common protocol').replace('_', ' ').lower()}"
 
 
-def _certificate_fault(cause: BaseException | None) -> CertificateFault | None:
-    return CERTIFICATE_FAULTS.get(cause.verify_code) if isinstance(cause, ssl.SSLCertVerificationError) else None
+def _certificate_fault(error: ssl.SSLError) -> CertificateFault | None:
+    return CERTIFICATE_FAULTS.get(error.verify_code) if isinstance(error, ssl.SSLCertVerificationError) else None
 
 
 def _traces() -> aiohttp.TraceConfig:

@@ -1,5 +1,7 @@
 """Requests beyond the one that a lease pays for: each takes from its credential's budget before it goes out."""
 
+from dataclasses import replace
+
 import structlog
 
 from relay import metrics
@@ -17,7 +19,8 @@ UNMETERED_SECONDS = 1.0  # between requests while Redis, which knows the budget,
 class Meter:
     """
     Sends for one credential as Egress does, never faster than its budget allows. `paid` requests have been paid for
-    already, by a lease. A request that finds no leave is not sent, and `is_spent` says so.
+    already, by a lease. A request that finds no leave is not sent, and `is_spent` says so. One that a kept connection
+    has lost goes out again, on a new one and paid for again, for the provider may well have had both.
     """
 
     def __init__(
@@ -44,9 +47,19 @@ class Meter:
         """The answer, or Unanswered for a request that was not sent for want of leave."""
         if self._paid <= 0 and not await self.pay():
             return Unanswered("blocked", "the credential's budget leaves no room", Timing(), "relay", was_sent=False)
-        self._paid -= 1
         kind = self._kinds[min(self._sent, len(self._kinds) - 1)]
         self._sent += 1
+        began = self._clock.monotonic()
+        said = await self._send(replace(request, is_metered=True), kind)
+        left_seconds = request.timeout_seconds - (self._clock.monotonic() - began)
+        if not (isinstance(said, Unanswered) and said.is_stale) or left_seconds <= 0:
+            return said
+        if self._paid <= 0 and not await self.pay():
+            return said
+        return await self._send(replace(request, is_repeatable=False, timeout_seconds=left_seconds), kind)
+
+    async def _send(self, request: Outgoing, kind: str) -> Answered | Unanswered:
+        self._paid -= 1
         metrics.REQUESTS.labels(self._provider, kind).inc()
         return await self._egress.send(request)
 

@@ -25,7 +25,7 @@ HEADER_VALUE_CHARACTERS_MAX = 1024
 RESOLVE_SECONDS_MAX = 4.0
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
-HEADER_VALUE = re.compile(r"[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?")
+HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")  # of others no two readers think alike
 RESERVED_HEADERS = frozenset(
     {
         "accept-encoding",
@@ -222,8 +222,8 @@ def _header_fault(name: str, value: str) -> str | None:
         return "this header is the relay's own"
     if len(value) > HEADER_VALUE_CHARACTERS_MAX or (value and not HEADER_VALUE.fullmatch(value)):
         return (
-            f"a header's value has at most {HEADER_VALUE_CHARACTERS_MAX} visible Latin-1 characters, "
-            "spaces and tabs, neither first nor last"
+            f"a header's value has at most {HEADER_VALUE_CHARACTERS_MAX} visible ASCII characters, "
+            "spaces and tabs, the latter two neither first nor last"
         )
     return None
 

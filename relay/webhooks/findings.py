@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from relay.domain.moments import rfc3339
 from relay.domain.subscription import Subscription
 from relay.egress import Answered, Unanswered
-from relay.webhooks.hints import CERTIFICATE_FIXES, hint_for, page_of, redirect_of
+from relay.webhooks.hints import CERTIFICATE_FIXES, asks_to_sign_in, hint_for, page_of, redirect_of
 
 Said = Answered | Unanswered | None  # None: no time was left to make the call
 Enmity = Literal["forged", "stale", "unknown_key"]
@@ -56,7 +56,7 @@ def judge_good(said: Said, subscription: Subscription) -> Check:
     if is_success and page_of(said) is None:
         return Check("good", "passed", f"A good call was accepted with {said.status_code}.")
     detail = f"A good call was {'answered by a web page' if is_success else 'not accepted'}: {said.status_code}."
-    is_refused = said.status_code in (400, 401, 403, 422) and page_of(said) is None
+    is_refused = said.status_code in (400, 401, 403, 422) and page_of(said) is None and not asks_to_sign_in(said)
     return Check("good", "failed", detail, VERIFY_FIX if is_refused else _hint(said, subscription))
 
 

@@ -69,18 +69,20 @@ CERTIFICATE_FIXES: Mapping[CertificateFault | None, str] = {
     "untrusted": "The certificate leads to no known authority: serve the intermediate certificates too (`fullchain`).",
     None: "The TLS handshake failed: check that the port speaks TLS 1.2 or later.",
 }
+NO_HANDSHAKE_FIX = "The port takes connections but no TLS handshake: check that it speaks TLS, and is not overloaded."
+GARBLED_FIX = "The answer is not valid HTTP: check the URL's port and scheme, and what server it is that answers there."
 NOT_REACHED_FIX = "Nothing accepts connections at that address and port, or the way to it is closed."
 UNANSWERED_FIXES: Mapping[str, str] = {
     "timeout": "The receiver did not finish answering in time: answer 2xx first and do the work afterwards.",
     "refused": NOT_REACHED_FIX,
     "reset": "The connection was closed before the answer was whole: look for a crash in the receiver's own log.",
     "dns": "The name of the host does not resolve: check its spelling and its DNS record.",
-    "blocked": "The URL may not be called: its scheme must be https and its host public.",
+    "blocked": "The call may not be made: its URL must be https and public, its headers' values visible ASCII.",
     "too_large": "The answer's headers are too large: answer a webhook with a status and little else.",
 }
 OURS = "The relay itself had no way out at that moment: nothing needs to be done at the receiver."
 STATUS_FIXES: Mapping[int, str] = {
-    401: "The receiver asks for a sign-in: exempt this path, or give the subscription the header it wants.",
+    401: "The receiver refuses the signature, most likely: check that it verifies with this subscription's secret.",
     403: "Something in front of the receiver refuses the call: exempt the webhook's path from it.",
     404: "The receiver has no such path: check the subscription's URL.",
     405: "The receiver does not take POST at that path: check the subscription's URL.",
@@ -93,6 +95,7 @@ STATUS_FIXES: Mapping[int, str] = {
     503: "The receiver, or a proxy in front of it, is not available: check that the receiver runs behind it.",
     504: "A proxy in front of the receiver waited in vain: answer 2xx first and do the work afterwards.",
 }
+ASKED_TO_SIGN_IN = "The receiver asks for a sign-in: exempt this path, or give the subscription the header it wants."
 STILL_TOO_LARGE = "Even the thin body is too large for the receiver: raise its limit to at least 64 KiB."
 
 
@@ -106,6 +109,8 @@ def hint_for(said: Answered | Unanswered, url: str, form: PayloadForm) -> str | 
         return page.fix
     if said.status_code == 413 and form == "thin":
         return STILL_TOO_LARGE
+    if asks_to_sign_in(said):
+        return ASKED_TO_SIGN_IN
     return STATUS_FIXES.get(said.status_code)
 
 
@@ -185,6 +190,11 @@ def _is_challenge(said: Answered, start: bytes, *, is_page: bool) -> bool:
     return is_refusal and CAPTCHA.search(start) is not None
 
 
+def asks_to_sign_in(said: Answered) -> bool:
+    """True for the 401 of a sign-in; a receiver that refuses a signature seldom says how else one may prove oneself."""
+    return said.status_code == 401 and header_of(said, "www-authenticate") is not None
+
+
 def header_of(said: Answered, name: str) -> str | None:
     """The first header of that name, which is in lower case."""
     return next((value for key, value in said.headers if key == name), None)
@@ -196,5 +206,7 @@ def _unanswered_fix(said: Unanswered) -> str | None:
     if said.reason == "tls":
         return CERTIFICATE_FIXES[said.certificate_fault]
     if said.reason == "timeout" and not said.was_sent:
-        return NOT_REACHED_FIX
+        return NOT_REACHED_FIX if said.timing.tls_ms is None else NO_HANDSHAKE_FIX
+    if said.is_garbled:
+        return GARBLED_FIX
     return UNANSWERED_FIXES.get(said.reason)

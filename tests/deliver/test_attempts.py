@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.domain.delivery import DeliveryStatus
 from relay.domain.subscription import SubscriptionStatus
@@ -62,6 +63,41 @@ async def test_an_attempt_is_recorded_with_everything_that_was_said(database_url
         assert attempt.request_headers["authorization"] == "…"
         assert attempt.request_headers["webhook-id"] == call.header("webhook-id") == delivery.event_id
         assert verified(call)["data"]["id"] == "job_1"
+
+
+@pytest.mark.parametrize("headers", [{"x-name": "Zoë"}, {"x-name": "a\nb"}, {"x name": "a"}])
+async def test_what_cannot_be_sent_is_recorded_and_ends_by_the_schedule(
+    headers: dict[str, str], database_url: str, redis_url: str
+) -> None:
+    """Written down when such headers were still accepted, or by hand."""
+    async with living(database_url, redis_url, **BRISK) as relay, Receiver(answering()) as inbox:
+        delivery = await post(relay, await subscribe(relay, inbox, headers=headers))
+        async with delivering(relay):
+            await ended(relay, delivery, DeliveryStatus.EXHAUSTED)
+            made = await attempts(relay, delivery, 5)
+        assert {(one.answer.answer, one.answer.blame) for one in made} == {("blocked", "receiver")}
+        assert "headers" in (made[0].answer.hint or "")
+        assert inbox.calls == []
+
+
+async def test_the_log_has_a_line_for_each_attempt(database_url: str, redis_url: str) -> None:
+    behaviour = in_turn(answering(500), answering(204))
+    async with living(database_url, redis_url, **BRISK) as relay, Receiver(behaviour) as inbox:
+        subscription = await subscribe(relay, inbox)
+        with capture_logs() as logs:
+            delivery = await post(relay, subscription)
+            async with delivering(relay):
+                await ended(relay, delivery)
+        made = await relay.store.list_attempts(TENANT, delivery.id)
+    lines = [line for line in logs if line["event"] == "attempt_made"]
+    assert [line["attempt"] for line in lines] == [attempt.id for attempt in made]
+    ids = {"delivery": delivery.id, "event_id": delivery.event_id, "subscription": subscription.id}
+    assert all(ids.items() <= line.items() for line in lines)
+    assert [line["duration_ms"] for line in lines] == [attempt.answer.duration_ms for attempt in made]
+    told = [(line["log_level"], line["number"], line["answer"], line["status_code"]) for line in lines]
+    assert told == [("warning", 1, "server_error", 500), ("info", 2, "success", 204)]
+    assert lines[0]["next_attempt_seconds"] > 0
+    assert lines[1]["next_attempt_seconds"] is None
 
 
 async def test_an_empty_schedule_means_one_attempt_and_one_notice(database_url: str, redis_url: str) -> None:

@@ -411,6 +411,11 @@ def test_a_response_header_is_found_in_any_case_and_the_first_one_counts() -> No
     assert (answer.header("x-one"), answer.header("x-two")) == ("1", None)
 
 
+def test_response_headers_of_one_name_are_shown_together() -> None:
+    answer = answered(200, response_headers=(("set-cookie", "a"), ("x", "1"), ("set-cookie", "b")))
+    assert attempt_view(an_attempt(answer))["response_headers"] == {"set-cookie": "a, b", "x": "1"}
+
+
 def test_a_list_of_deliveries_leaves_the_attempts_null_and_one_delivery_carries_them() -> None:
     attempt = an_attempt(answered(500, timing={"dns_ms": None, "wait_ms": 3}, duration_ms=9, hint="look there"))
     assert delivery_view(a_delivery())["attempts"] is None

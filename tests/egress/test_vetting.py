@@ -128,6 +128,30 @@ async def test_host_and_certificate_are_those_of_the_name_while_the_vetted_addre
     assert names.asked == ["receiver.example", "receiver.example.", "other.example"]
 
 
+@pytest.mark.parametrize("addresses", [[ALLOWED, "127.77.0.1"], ["127.77.0.1", ALLOWED]], ids=["first", "last"])
+@pytest.mark.parametrize(("name", "days", "fault"), [("receiver.example", 1, "expired"), ("other", 9999, "other_name")])
+async def test_the_fault_of_a_certificate_is_told_also_where_another_address_refuses(
+    tmp_path: Path, addresses: list[str], name: str, days: int, fault: str
+) -> None:
+    authority, guard = Authority(tmp_path), Guard(["127.0.0.0/8"], resolver=Names(addresses))
+    async with (
+        Receiver(answering(), authority.server_context(name, days=days)) as receiver,
+        Egress(guard, "relay/test", tls=tls_context(authority.ca_file)) as egress,
+    ):
+        said = await egress.send(Outgoing("POST", receiver.url(host="receiver.example")))
+    assert isinstance(said, Unanswered)
+    assert (said.reason, said.certificate_fault, said.was_sent) == ("tls", fault, False)
+
+
+@pytest.mark.parametrize("host", ["xn--n3h.net", "xn--i-7iq.ws", "xn--ls8h.la", "xn--a.example", "www.xn--n3h.net"])
+async def test_a_name_that_cannot_be_written_in_letters_is_called_as_it_is_written(
+    receiver: Receiver, host: str
+) -> None:
+    async with egress_with(Names([ALLOWED])) as egress:
+        assert await status_of(egress, receiver.url(host=host)) == 200
+    assert receiver.calls[0].header("host") == f"{host}:{receiver.port}"
+
+
 @pytest.mark.parametrize("dead", [["::1"], [f"127.1.0.{number}" for number in range(1, ADDRESSES_TRIED_MAX)]])
 async def test_every_address_is_tried_until_one_answers(dead: list[str]) -> None:
     guard = Guard(["127.0.0.0/8", "::1"], allow_http=True, resolver=Names([*dead, ALLOWED]))
@@ -268,6 +292,27 @@ async def test_a_proxy_that_refuses_to_connect_is_told_from_one_that_found_no_wa
         said = await egress.send(Outgoing("POST", "https://receiver.example/"))
     assert isinstance(said, Unanswered)
     assert (said.reason, said.blame, said.was_sent) == ("refused", blame, False)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "header", "blame"),
+    [(407, "x-a", "relay"), (403, "x-squid-error", "relay"), (503, "x-squid-error", "network")],
+)
+async def test_what_a_proxy_says_itself_of_plain_http_is_no_fault_of_the_receiver(
+    refusal: int, header: str, blame: str
+) -> None:
+    behaviour = answering(refusal, {header: "ERR_OF_SOME_KIND 0"})
+    async with Receiver(behaviour) as proxy, egress_through(proxy.url()) as egress:
+        said = await egress.send(Outgoing("POST", "http://receiver.example/"))
+    assert isinstance(said, Unanswered)
+    assert (said.reason, said.blame) == ("refused", blame)
+
+
+async def test_an_answer_that_may_be_the_receivers_is_taken_for_it_behind_a_proxy(receiver: Receiver) -> None:
+    async with Receiver(answering(403)) as refusing, ForwardProxy() as proxy, egress_through(proxy.url) as egress:
+        assert await status_of(egress, refusing.url(host="receiver.example")) == 403
+    async with Receiver(answering(407)) as odd, egress_with(Names([ALLOWED])) as egress:
+        assert await status_of(egress, odd.url()) == 407
 
 
 async def test_a_proxy_that_is_not_there_is_no_fault_of_the_receiver() -> None:

@@ -10,7 +10,7 @@ from relay.clock import Clock
 from relay.egress import Answered, Egress, Guard, Outgoing, Unanswered
 from relay.looking.meter import PATIENCE_SECONDS, UNMETERED_SECONDS, Meter
 from relay.schedule import Limits, Schedule, connect
-from tests.receivers import Receiver, answering
+from tests.receivers import Receiver, answering, hanging_up, in_turn
 
 
 @dataclass
@@ -60,6 +60,45 @@ async def test_what_would_have_to_wait_too_long_is_not_sent(egress: Egress, redi
     assert (refused.blame, refused.was_sent) == ("relay", False)
     assert sending.is_spent
     assert len(server.calls) == 1
+
+
+async def test_what_a_kept_connection_has_lost_is_paid_for_before_it_goes_out_again(
+    egress: Egress, redis: Redis
+) -> None:
+    clock = Waiting()
+    sending, schedule = meter(egress, redis, clock, paid=2)
+    await schedule.limit("crd_1", Limits(interval_ms=2000, burst=1), "v")
+    await schedule.reserve("crd_1", 0)  # the rate's first, so that whatever else is asked for must wait
+    async with Receiver(in_turn(answering(204), hanging_up(), answering(201))) as server:
+        await sending.send(Outgoing("GET", server.url()))
+        said = await sending.send(Outgoing("GET", server.url()))
+    assert isinstance(said, Answered)
+    assert (said.status_code, [call.connection for call in server.calls]) == (201, [1, 1, 2])
+    (waited,) = clock.waited
+    assert 1.5 <= waited <= 2.0
+
+
+async def test_what_a_kept_connection_has_lost_stays_here_where_the_budget_is_used_up(
+    egress: Egress, redis: Redis
+) -> None:
+    sending, schedule = meter(egress, redis, Waiting(), paid=2)
+    await schedule.hold("crd_1", round(PATIENCE_SECONDS * 1000) + 5000)
+    async with Receiver(in_turn(answering(204), hanging_up(), answering(201))) as server:
+        await sending.send(Outgoing("GET", server.url()))
+        said = await sending.send(Outgoing("GET", server.url()))
+    assert isinstance(said, Unanswered)
+    assert (said.reason, said.was_sent, sending.is_spent, len(server.calls)) == ("reset", True, True, 2)
+
+
+async def test_a_connection_that_is_closed_over_and_over_costs_one_more_request_and_no_third(
+    egress: Egress, redis: Redis
+) -> None:
+    sending, _ = meter(egress, redis, Waiting(), paid=9)
+    async with Receiver(in_turn(answering(204), hanging_up())) as server:
+        await sending.send(Outgoing("GET", server.url()))
+        said = await sending.send(Outgoing("GET", server.url()))
+    assert isinstance(said, Unanswered)
+    assert (said.reason, len(server.calls)) == ("reset", 3)
 
 
 async def test_while_redis_is_away_requests_go_out_slowly(egress: Egress) -> None:

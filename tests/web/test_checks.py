@@ -155,16 +155,30 @@ def test_malformed_header_names_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["a\r\nx-evil: 1", "a\nb", "a\rb", "\n", "a\0b", " a", "a ", "\ta", "€", "a\x7fb", "a\x85b", "a\x0bb", "x" * 1025],
+    [
+        "a\r\nx-evil: 1",
+        "a\nb",
+        "a\rb",
+        "\n",
+        "a\0b",
+        " a",
+        "a ",
+        "\ta",
+        "€",
+        "a\x7fb",
+        "a\x85b",
+        "a\x0bb",
+        "é",
+        "Zoë",
+        "x" * 1025,
+    ],
 )
 def test_header_values_that_could_break_out_are_refused(value: str) -> None:
     assert codes(header_faults({"x-a": value}, "/headers")) == {"/headers/x-a": "bad_header"}
 
 
 def test_ordinary_headers_are_fine() -> None:
-    assert (
-        header_faults({"authorization": "Bearer abc", "X-Team": "größe 5\tof 6", "x-empty": "", "a": "é"}, "/h") == []
-    )
+    assert header_faults({"authorization": "Bearer abc", "X-Team": "size 5\tof 6", "x-empty": "", "a": "~"}, "/h") == []
 
 
 def test_headers_are_counted_and_told_apart_without_regard_to_capitals() -> None:

@@ -192,6 +192,7 @@ async def test_a_patch_that_changes_nothing_writes_nothing(house: House) -> None
         ({"event_types": []}, "/event_types"),
         ({"headers": {"host": "evil.example"}}, "/headers/host"),
         ({"headers": {"x-a": "b\nc"}}, "/headers/x-a"),
+        ({"headers": {"x-a": "Zoë"}}, "/headers/x-a"),
         ({"metadata": {"a": {"b": 1}}}, "/metadata/a"),
         ({"metadata": []}, "/metadata"),
         ({"filter": {"providers": ["nobody"]}}, "/filter/providers/0"),

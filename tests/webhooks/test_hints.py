@@ -152,6 +152,23 @@ def test_a_deadline_before_a_connection_stood_is_not_blamed_on_slow_work() -> No
     assert hint_for(unanswered("timeout"), URL, "full") != refused
 
 
+def test_a_deadline_in_the_handshake_is_not_called_a_closed_port() -> None:
+    said = Unanswered("timeout", "", Timing(connect_ms=1, tls_ms=3999), "network", was_sent=False)
+    assert "TLS" in (hint_for(said, URL, "full") or "")
+
+
+def test_what_is_not_http_is_not_called_a_crash() -> None:
+    hint = hint_for(unanswered("reset", is_garbled=True), URL, "full") or ""
+    assert ("HTTP" in hint, "crash" in hint) == (True, False)
+
+
+def test_a_refused_signature_is_told_from_a_sign_in() -> None:
+    """RFC 9110, section 11.6.1: who wants a sign-in says which."""
+    assert "signature" in (hint_for(answered(401), URL, "full") or "")
+    sign_in = hint_for(answered(401, www_authenticate='Basic realm="a"'), URL, "full") or ""
+    assert ("sign-in" in sign_in, "signature" in sign_in) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("fault", "word"),
     [

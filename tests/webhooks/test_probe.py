@@ -175,6 +175,12 @@ async def test_a_receiver_that_refuses_everything_is_not_taken_for_a_careful_one
     assert "this subscription's secret" in checks["good"]["fix"]
 
 
+async def test_a_sign_in_is_not_taken_for_a_refused_signature(probe: Probe) -> None:
+    async with Receiver(answering(401, {"www-authenticate": 'Basic realm="a"'})) as receiver:
+        _, checks = await found(probe, receiver.url("/hook"))
+    assert "sign-in" in checks["good"]["fix"]
+
+
 async def test_a_receiver_that_breaks_on_bad_calls_tells_them_apart_and_is_told_of_it(probe: Probe) -> None:
     async with Receiver(verifying(refusal=500)) as receiver:
         report, checks = await found(probe, receiver.url("/hook"))
