@@ -33,14 +33,18 @@ FETCH_SECONDS_MAX = 20.0  # both steps and their repetitions; somebody waits
 FOREIGN_FETCH_SECONDS_MAX = 25.0  # how long another process's fetch is waited for
 FOREIGN_FETCH_ASKED_EVERY_SECONDS = 0.1
 SETTLED = 1_000_000  # looks: a success without a link is taken as it is, for the job ended long ago
+LINK_EXPECTED_SECONDS = 3600.0  # so long after its end a job that has had no link yet may still be given one
 
 CANNOT_ASK = "The provider cannot be asked for this result now."
 CANNOT_ANSWER = "The provider did not give this result just now."
+NO_MORE = "The provider has this result no more."
+NOT_YET = "The job has completed, and its provider has not given a link to a file yet."
+NEVER = "The provider has given no file with this result."
 
 GONE = frozenset({Outcome.NOT_FOUND, Outcome.FAILED})
 PASSING = frozenset({Outcome.PENDING, Outcome.THROTTLED, Outcome.TRANSIENT})
 
-Reason = Literal["absent", "not_ended", "without_result", "gone", "unavailable", "refused"]
+Reason = Literal["absent", "not_ended", "without_result", "not_yet", "gone", "unavailable", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,10 @@ class Results:
         if meter.is_spent:
             return _unavailable(CANNOT_ASK, USED_UP)
         await self._errands.learn(sight, observation)
-        return await self._read(job, observation)
+        result = observation.result
+        if result is not None and result.files:
+            return await self._kept(replace(job, result=result.to_json(), result_fetched_at=self._clock.now()))
+        return _not_given(job, observation, is_awaited=self._is_awaited(job, sight))
 
     async def _sight(self, job: Job) -> Sight | NotLocated:
         credential = (await self._store.load_credentials([job.credential_id])).get(job.credential_id)
@@ -171,15 +178,11 @@ class Results:
         metrics.LOOKS.labels(sight.job.provider, str(observation.outcome)).inc()
         return observation
 
-    async def _read(self, job: Job, observation: Observation) -> Job | NotLocated:
-        outcome, result = observation.outcome, observation.result
-        if result is not None and result.files:
-            return await self._kept(replace(job, result=result.to_json(), result_fetched_at=self._clock.now()))
-        if outcome in GONE or (outcome is Outcome.COMPLETED and not observation.is_partial):
-            return NotLocated("gone", "The provider has this result no more.", observation.detail)
-        if outcome in PASSING or observation.is_partial:
-            return _unavailable(CANNOT_ANSWER, observation.detail, observation.retry_after_seconds)
-        return NotLocated("refused", CANNOT_ANSWER, observation.detail, RETRY_SECONDS)
+    def _is_awaited(self, job: Job, sight: Sight) -> bool:
+        """True while the provider may still mint the first link of a job that has only just completed."""
+        if _files(job) or sight.definition is None or not sight.definition.gives_files:
+            return False
+        return self._clock.now() < seconds_after(job.completed_at or job.created_at, LINK_EXPECTED_SECONDS)
 
     async def _kept(self, job: Job) -> Job:
         """The same; those who come next need not ask again. The event stays as it was committed."""
@@ -188,6 +191,21 @@ class Results:
         except Unreachable as error:
             log.warning("links_not_kept", job=job.id, reason=str(error))
         return job
+
+
+def _not_given(job: Job, observation: Observation, *, is_awaited: bool) -> NotLocated:
+    """What a look without files says of them."""
+    outcome, result = observation.outcome, observation.result
+    if outcome in PASSING or observation.is_partial:
+        return _unavailable(CANNOT_ANSWER, observation.detail, observation.retry_after_seconds)
+    if outcome in GONE or observation.is_lost:
+        return NotLocated("gone", NO_MORE, observation.detail)
+    if result is not None and not result.warnings:
+        if is_awaited:
+            return NotLocated("not_yet", NOT_YET, observation.detail, RETRY_SECONDS)
+        return NotLocated("gone", NO_MORE if _files(job) else NEVER, observation.detail)
+    cause = result.warnings[0] if result is not None else observation.detail
+    return NotLocated("refused", CANNOT_ANSWER, cause, RETRY_SECONDS)
 
 
 def _unavailable(detail: str, cause: str = "", retry_after_seconds: float | None = None) -> NotLocated:

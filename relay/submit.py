@@ -157,7 +157,8 @@ class Submit:
     async def _recorded(self, job: Job, sight: Sight, submission: Submission) -> Asked | Declined:
         match submission:
             case Submitted(provider_job_id):
-                return Asked(await self._placed(job, sight, provider_job_id), is_new=True)
+                placed = await self._placed(job, sight, provider_job_id)
+                return Asked(placed, is_new=placed.id == job.id)
             case Unclear(detail):
                 return Asked(await self._doubted(job, detail), is_new=True)
             case NotSubmitted(error, observation):
@@ -175,7 +176,9 @@ class Submit:
             raise
         if placed is None:
             return after
-        if placed.status is JobStatus.PENDING and sight.definition is not None:
+        if placed.id != job.id:
+            log.info("job_tracked_already", job=placed.id, provider=job.provider, provider_job_id=provider_job_id)
+        elif placed.status is JobStatus.PENDING and sight.definition is not None:
             first_look = sight.definition.pacing().interval_seconds
             await self._register.schedule([placed], {sight.credential.id: sight.credential}, first_look)
         return placed

@@ -17,10 +17,11 @@ from relay.egress import Egress, Guard
 from relay.providers.catalog import Catalog
 from relay.providers.classify import classify
 from relay.providers.definition import Definition
+from relay.providers.listing import list_page
 from relay.providers.look import look
 from relay.providers.request import Target
 from tests.providers.swift_clock import SwiftClock
-from tests.receivers import Receiver, answering
+from tests.receivers import Receiver, answering, in_turn
 
 GUIDE = Path(__file__).parents[1] / "docs" / "adding-a-provider.md"
 LINES_MAX = 60
@@ -91,6 +92,32 @@ def test_a_mistake_in_it_is_named(folder: Path) -> None:
     code, told = run(check, folder)
     assert code == 1
     assert "sample 1 (doc, look, HTTP 200): outcome is 'unknown', should be 'completed'" in told
+
+
+@pytest.mark.parametrize(
+    ("call", "lacks"),
+    [("fetch", "a fetch that is fetched"), ("list", "a list with a job"), ("submit", "a submit that made a job")],
+)
+def test_each_of_its_calls_has_to_have_its_sample(call: str, lacks: str, folder: Path) -> None:
+    path = folder / "lumen.samples.json"
+    path.write_text(json.dumps([sample for sample in json.loads(path.read_text()) if sample.get("call") != call]))
+    code, told = run(block("sh").splitlines()[0], folder)
+    assert code == 1
+    assert f"lumen.samples.json: there is no sample of {lacks}" in told
+
+
+async def test_its_list_and_its_second_step_are_asked_as_it_says(lumen: Definition) -> None:
+    samples = [one for one in json.loads(block("json")) if one["outcome"] in ("completed", "fetched", "listed")]
+    done, text, jobs = (answering(200, {}, json.dumps(one["body"]).encode()) for one in samples)
+    guard = Guard(["127.0.0.0/8"], allow_http=True)
+    async with Receiver(in_turn(jobs, done, text)) as server, Egress(guard, "relay/test (tests)") as egress:
+        target = Target(lumen, server.url(""), {"api_key": "a-key-of-the-test"}, {}, "lum_7")
+        page = await list_page(egress, target, SwiftClock(), offset=100)
+        observation = await look(egress, target, SwiftClock())
+    assert [call.target for call in server.calls] == ["/eu/jobs?from=100", "/eu/jobs/lum_7", "/eu/texts/1"]
+    assert [seen.outcome for seen in page.observations.values()] == [Outcome.PENDING]
+    assert observation.result is not None
+    assert [file.kind for file in observation.result.files] == ["audio", "subtitles"]
 
 
 async def test_its_look_is_tried_as_it_says(folder: Path) -> None:

@@ -15,26 +15,28 @@ from relay.domain.moments import rfc3339
 from relay.domain.observation import File, Result
 from relay.result import MARGIN_SECONDS, Located, NotLocated
 from relay.store import Ending
-from tests.provider_stub import CAMB_KEY, CREDENTIALS, Providers, camb, fish, minted, stub, vocu
-from tests.receivers import Call, Wire, answering, slow
-from tests.trips import TENANT, living, make_credential, settings_for, watch
+from tests.provider_stub import CAMB_KEY, CREDENTIALS, Providers, camb, fish, hex_id, huawei, minted, stub, vocu
+from tests.receivers import Call, Receiver, Wire, answering, slow
+from tests.trips import TENANT, living, make_credential, settings_for, until, watch, working
 
 NOWHERE = "unix:///nowhere/redis.sock"
 STORED = "https://files.example/stored.mp3"
 
 
 async def sign_in(relay: Relay, base_url: str, provider: str, **more: Any) -> str:
-    credential = make_credential(relay, provider, base_url, **{**CREDENTIALS[provider], **more})
+    credential = make_credential(relay, provider, base_url, **{**CREDENTIALS.get(provider, {}), **more})
     assert await relay.steer.add_credential(credential)
     return credential.id
 
 
-async def completed(relay: Relay, provider: str, provider_job_id: str, *files: File, **more: Any) -> Job:
+async def completed(
+    relay: Relay, provider: str, provider_job_id: str, *files: File, ended_seconds_ago: float = 0, **more: Any
+) -> Job:
     """A job that has completed with these files."""
     job_id = await watch(relay, provider, provider_job_id, **more)
     job = (await relay.store.load_jobs([job_id]))[job_id]
-    now = relay.clock.now()
-    ended = replace(job, status=JobStatus.COMPLETED, completed_at=now, result=Result(files).to_json())
+    then = in_seconds(relay, -ended_seconds_ago)
+    ended = replace(job, status=JobStatus.COMPLETED, completed_at=then, result=Result(files).to_json())
     assert await relay.store.advance_jobs([Ending(ended)]) == {job_id}
     return await fresh(relay, job)
 
@@ -247,6 +249,78 @@ async def test_without_its_credential_a_result_cannot_be_asked_for_any_more(data
         assert providers.looks == []
 
 
+@pytest.mark.parametrize(("ended_seconds_ago", "reason"), [(0, "not_yet"), (3000, "not_yet"), (4000, "gone")])
+@pytest.mark.parametrize("provider", ["huawei_metastudio", "fishspeech", "camb"])
+async def test_a_first_link_is_awaited_for_an_hour_after_the_end(
+    provider: str, ended_seconds_ago: float, reason: str, database_url: str, redis_url: str
+) -> None:
+    said = {"huawei_metastudio": huawei("SUCCEED"), "fishspeech": fish("completed"), "camb": camb("SUCCESS")}
+    providers = Providers({hex_id(1): [said[provider]]})
+    async with living(database_url, redis_url) as relay, stub(providers) as server:
+        await sign_in(relay, server.url(""), provider)
+        job = await completed(relay, provider, hex_id(1), ended_seconds_ago=ended_seconds_ago)
+        told = refusal(await relay.results.locate(job, 0))
+        assert told.reason == reason
+        assert (told.retry_after_seconds is None) == (reason == "gone")
+
+
+async def test_a_link_that_was_minted_later_is_found(database_url: str, redis_url: str) -> None:
+    providers = Providers({hex_id(1): [huawei("SUCCEED"), huawei("SUCCEED", audio_file_url=STORED)]})
+    async with living(database_url, redis_url) as relay, stub(providers) as server:
+        await sign_in(relay, server.url(""), "huawei_metastudio")
+        job = await completed(relay, "huawei_metastudio", hex_id(1))
+        assert refusal(await relay.results.locate(job, 0)).reason == "not_yet"
+
+        async def is_there() -> bool:
+            return await relay.results.locate(job, 0) == Located(STORED)
+
+        await until(is_there)
+
+
+async def test_a_result_that_never_is_a_file_is_not_awaited(database_url: str, redis_url: str) -> None:
+    ended = answering(200, {}, b'{"id": "t", "status": "completed", "text": "hello"}')
+    async with living(database_url, redis_url) as relay, Receiver(ended) as server:
+        await sign_in(relay, server.url(""), "assemblyai", secrets={"api_key": "a-key-of-the-test"})
+        job = await completed(relay, "assemblyai", "t")
+        told = refusal(await relay.results.locate(job, 0))
+        assert (told.reason, told.detail) == ("gone", "The provider has given no file with this result.")
+
+
+async def test_a_job_that_ends_with_links_that_cannot_be_followed_says_so(database_url: str, redis_url: str) -> None:
+    scripts = {
+        "quoted": [fish("completed", audioUrl="http://x.example/a b")],
+        "bad": [fish("completed", audioUrl="/a")],
+    }
+    async with living(database_url, redis_url) as relay, stub(Providers({**scripts})) as server:
+        await sign_in(relay, server.url(""), "fishspeech")
+        ids = {name: await watch(relay, "fishspeech", name) for name in scripts}
+
+        async def ended() -> list[Any]:
+            events = await relay.store.list_events(TENANT)
+            return events if len(events) == len(ids) else []
+
+        async with working(relay):
+            events = await until(ended)
+    told = {event.data["id"]: (event.data["warnings"], event.data["result"]["files"]) for event in events}
+    warnings, files = told[ids["quoted"]]
+    assert (warnings, [one["url"] for one in files]) == ([], ["http://x.example/a%20b"])
+    warnings, files = told[ids["bad"]]
+    assert ([warning.rpartition(": ")[2] for warning in warnings], files) == (["/a"], [])
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_a_link_that_cannot_be_followed_is_refused_with_what_it_is(
+    has_file: bool, database_url: str, redis_url: str
+) -> None:
+    providers = Providers({"t": [fish("completed", audioUrl="//files.example/a.mp3")]})
+    async with living(database_url, redis_url) as relay, stub(providers) as server:
+        await sign_in(relay, server.url(""), "fishspeech")
+        job = await completed(relay, "fishspeech", "t", *[file(relay, None)] * has_file)
+        told = refusal(await relay.results.locate(job, 0))
+        assert told.reason == "refused"
+        assert told.cause.endswith("left out of the result: //files.example/a.mp3")
+
+
 async def test_the_second_step_is_taken_and_its_failure_told_apart(database_url: str, redis_url: str) -> None:
     providers = Providers({"c": [camb("SUCCESS", run_id=7)]})
     async with living(database_url, redis_url) as relay, stub(providers) as server:
@@ -257,9 +331,10 @@ async def test_the_second_step_is_taken_and_its_failure_told_apart(database_url:
         assert (len(providers.looks), providers.fetches) == (1, 1)
 
 
+@pytest.mark.parametrize("has_file", [True, False])
 @pytest.mark.parametrize(("status", "reason"), [(404, "gone"), (500, "unavailable"), (401, "unavailable")])
 async def test_a_result_without_its_second_step_is_gone_only_when_that_says_so(
-    status: int, reason: str, database_url: str, redis_url: str
+    status: int, reason: str, has_file: bool, database_url: str, redis_url: str
 ) -> None:
     async def behave(call: Call, wire: Wire) -> None:
         is_look = "-result/" not in call.target
@@ -270,7 +345,7 @@ async def test_a_result_without_its_second_step_is_gone_only_when_that_says_so(
     async with living(database_url, redis_url) as relay, stub(providers) as server:
         server.behaviour = behave
         await sign_in(relay, server.url(""), "camb")
-        job = await completed(relay, "camb", "c", file(relay, None))
+        job = await completed(relay, "camb", "c", *[file(relay, None)] * has_file)
         assert refusal(await relay.results.locate(job, 0)).reason == reason
 
 

@@ -318,13 +318,36 @@ async def test_a_call_whose_process_died_is_answered_with_what_is_known(database
         assert len(providers.creates) == 1
 
 
-async def test_an_id_that_is_tracked_already_is_tracked_beside_it(database_url: str, redis_url: str) -> None:
+async def test_an_id_that_is_tracked_already_is_that_job(database_url: str, redis_url: str) -> None:
     providers = Providers({"task_1": [fish("processing")]})
     async with submitting(database_url, redis_url, providers) as (relay, _):
         first = await watch(relay, "fishspeech", "task_1")
-        job = await asked(relay)
-        assert (job.status, job.provider_job_id, job.tracking) == (JobStatus.PENDING, "task_1", None)
-        assert job.id != first
+        told = await ask(relay, MARK)
+        assert isinstance(told, Asked)
+        assert (told.job.id, told.is_new) == (first, False)
+        assert await ask(relay, MARK) == told
+        assert [job.id for job in await stored(relay)] == [first]
+        assert len(providers.creates) == 1
+
+
+async def test_creations_that_the_provider_takes_for_one_are_one_job_with_one_event(
+    database_url: str, redis_url: str
+) -> None:
+    said = (202, {"id": "task_1", "status": "queued"})
+    providers = Providers({"task_1": [fish("completed", audioUrl="https://x.example/a")]}, on_create=[said] * 3)
+    async with submitting(database_url, redis_url, providers) as (relay, _), Receiver(answering(200)) as inbox:
+        await relay.steer.add_subscription(make_subscription(relay, inbox.url()))
+        told = [await ask(relay, f"mark {number}") for number in range(3)]
+        assert [one.is_new for one in told if isinstance(one, Asked)] == [True, False, False]
+        assert len({one.job.id for one in told if isinstance(one, Asked)}) == 1
+        async with working(relay):
+            await inbox.heard(1, 20)
+
+            async def is_over() -> bool:
+                return (await relay.polls.counts()).due == 0
+
+            await until(is_over)
+        assert len(inbox.calls) == len(await relay.store.list_events(TENANT)) == len(await stored(relay)) == 1
 
 
 @pytest.mark.parametrize(

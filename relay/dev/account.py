@@ -88,7 +88,7 @@ def new_job_id(definition: Definition, entropy: Entropy) -> str:
     rule = definition.provider_job_id
     for _ in range(TRIES_MAX):
         for candidate in _candidates(rule.example, entropy):
-            if rule.pattern.fullmatch(candidate):
+            if rule.pattern.fits(candidate):
                 return candidate
     return rule.example
 
@@ -116,4 +116,4 @@ def _value(param: Param) -> str | None:
     if param.choices:
         return next(iter(param.choices))
     known = [value for value in (param.default, param.example) if value is not None]
-    return next((value for value in [*known, *VALUES] if param.pattern.fullmatch(value)), None)
+    return next((value for value in [*known, *VALUES] if param.pattern.fits(value)), None)

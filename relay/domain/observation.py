@@ -53,11 +53,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a completed job left: files, the provider's id of the result, and its answer as it came."""
+    """
+    What a completed job left: files, the provider's id of the result, and its answer as it came. `warnings` is for
+    the job: what of the result could not be used.
+    """
 
     files: tuple[File, ...] = ()
     result_id: str | None = None
     raw: Any = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"files": [file.to_json() for file in self.files], "result_id": self.result_id, "raw": self.raw}
@@ -82,7 +86,8 @@ class Observation:
     One look. `provider_status` is the provider's own word for the state, `retry_after_seconds` what it asked
     for (None: nothing), `pauses` what the answer means for the whole credential beside the job, `detail` a
     sentence for the log and the timeline. `is_partial`: the job has completed, and its files, which take a second
-    step, could not be had this time. `is_unresolved`: nobody was asked, for the host's name has no address.
+    step, could not be had this time; `is_lost`: nor will they be. `is_unresolved`: nobody was asked, for the host's
+    name has no address.
     """
 
     outcome: Outcome
@@ -94,5 +99,6 @@ class Observation:
     status_code: int | None = None
     detail: str = ""
     is_partial: bool = False
+    is_lost: bool = False
     is_unresolved: bool = False
     sample: dict[str, Any] | None = field(default=None, compare=False)

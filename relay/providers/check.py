@@ -9,6 +9,7 @@ from relay.providers.auth import usable_way
 from relay.providers.definition import Definition, Param
 from relay.providers.template import WALKS
 
+ID_CHARACTERS_MAX = 512
 VALUE_CHARACTERS_MAX = 256
 SECRET_CHARACTERS_MAX = 32_768  # IAM tokens run to several thousand
 URL_CHARACTERS_MAX = 2048
@@ -65,8 +66,8 @@ def _id_faults(definition: Definition, provider_job_id: object) -> Iterator[Faul
     rule = definition.provider_job_id
     if not isinstance(provider_job_id, str) or not provider_job_id:
         yield Fault(where, "a text that is not empty", "invalid_type")
-    elif not _is_plain(provider_job_id) or not rule.pattern.fullmatch(provider_job_id):
-        detail = f"an id of {definition.title} matches {rule.pattern.pattern} and looks like {rule.example}"
+    elif not _is_plain(provider_job_id, ID_CHARACTERS_MAX) or not rule.pattern.fits(provider_job_id):
+        detail = f"an id of {definition.title} matches {rule.pattern.source} and looks like {rule.example}"
         yield Fault(where, detail, "invalid_format")
     elif WALKS & set(provider_job_id.split("/")):
         yield Fault(where, "an id has no empty part, '.' or '..'", "invalid_format")
@@ -98,8 +99,8 @@ def _value_faults(name: str, param: Param, value: object) -> Iterator[Fault]:
     elif param.choices is not None:
         if value not in param.choices:
             yield Fault(where, f"one of {', '.join(param.choices)}", "invalid_choice")
-    elif len(value) > VALUE_CHARACTERS_MAX or not _is_plain(value) or not param.pattern.fullmatch(value):
-        detail = f"matches {param.pattern.pattern}" + (f" and looks like {param.example}" if param.example else "")
+    elif not _is_plain(value, VALUE_CHARACTERS_MAX) or not param.pattern.fits(value):
+        detail = f"matches {param.pattern.source}" + (f" and looks like {param.example}" if param.example else "")
         yield Fault(where, detail, "invalid_format")
     elif WALKS & set(value.split("/")):
         yield Fault(where, "has no empty part, '.' or '..'", "invalid_format")
@@ -152,9 +153,9 @@ def _base_url_faults(base_url: object) -> Iterator[Fault]:
         yield Fault(where, "without user, query, fragment or '..'", "invalid_url")
 
 
-def _is_plain(value: str) -> bool:
-    """True for printable ASCII: it may stand in a header as well."""
-    return value.isascii() and value.isprintable()
+def _is_plain(value: str, characters_max: int) -> bool:
+    """True for printable ASCII of a sane length: it may stand in a header as well."""
+    return len(value) <= characters_max and value.isascii() and value.isprintable()
 
 
 def _listing(names: Iterable[str]) -> str:

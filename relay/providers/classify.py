@@ -148,10 +148,12 @@ class _Reading:
 
     def _result(self) -> Result:
         mapping = self.definition.result
+        files, warnings = files_of(mapping.files, self.document, mapping.lifetime_seconds, self.now)
         return Result(
-            files=files_of(mapping.files, self.document, mapping.lifetime_seconds, self.now),
+            files=files,
             result_id=word_of(mapping.id.search(self.document)) if mapping.id else None,
             raw=presentable(self.answer.body),
+            warnings=warnings,
         )
 
     def _retry_after(self, outcome: Outcome) -> float | None:

@@ -13,10 +13,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from relay.domain.observation import ErrorCode, FileKind, Outcome
 from relay.domain.pacing import Pace
 from relay.providers.expression import Expression, over_answer, over_item
+from relay.providers.pattern import Pattern
 from relay.providers.template import Template
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
-VALUE = re.compile(r"^[A-Za-z0-9_.:-]{1,128}$")  # what an id or a param may look like unless the file says otherwise
+VALUE = Pattern(r"^[A-Za-z0-9_.:-]{1,128}$")  # what an id or a param may look like unless the file says otherwise
 RETRYABLE: frozenset[ErrorCode] = frozenset({"rate_limited", "timeout"})
 ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 SUCCESSES = frozenset(range(200, 300))
@@ -55,20 +56,11 @@ def _meaning(given: object) -> object:
     return {"code": given} if isinstance(given, str) else given
 
 
-def _pattern(given: object) -> re.Pattern[str]:
-    if not isinstance(given, str):
-        raise ValueError("a regular expression is a text")  # noqa: TRY004 - pydantic collects ValueErrors only
-    try:
-        return re.compile(given)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-
-
 OverAnswer = Annotated[Expression, PlainValidator(over_answer)]
 OverItem = Annotated[Expression, PlainValidator(over_item)]
 Text = Annotated[Template, PlainValidator(Template)]
 Path = Annotated[Template, PlainValidator(_path)]
-Pattern = Annotated[re.Pattern[str], PlainValidator(_pattern)]
+FullPattern = Annotated[Pattern, PlainValidator(Pattern)]
 StatusCodes = Annotated[frozenset[int], PlainValidator(_status_codes)]
 Name = Annotated[str, Field(pattern=NAME)]
 Method = Literal["GET", "POST"]
@@ -95,8 +87,14 @@ class Retired(Part):
 class JobId(Part):
     """What the provider's ids look like, and one that could be real."""
 
-    pattern: Pattern = VALUE
+    pattern: FullPattern = VALUE
     example: str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+
+    @model_validator(mode="after")
+    def _example_fits(self) -> Self:
+        if not self.pattern.fits(self.example):
+            raise ValueError(f"the example {self.example!r} does not match the pattern; give one that does")
+        return self
 
 
 class Secret(Part):
@@ -116,7 +114,7 @@ class Param(Part):
 
     source: Literal["credential", "job"] = Field(alias="from")
     about: str = ""
-    pattern: Pattern = VALUE
+    pattern: FullPattern = VALUE
     is_required: bool = Field(default=False, alias="required")
     default: str | None = None
     example: str | None = None
@@ -129,13 +127,13 @@ class Param(Part):
                 raise ValueError("every choice fills the same places")
             if self.default is not None and self.default not in self.choices:
                 raise ValueError(f"the default {self.default!r} is not a choice")
-        elif self.default is not None and not self.pattern.fullmatch(self.default):
+        elif self.default is not None and not self.pattern.fits(self.default):
             raise ValueError(f"the default {self.default!r} does not match the pattern")
         return self
 
     @model_validator(mode="after")
     def _example_fits(self) -> Self:
-        if self.example is not None and (self.choices is not None or not self.pattern.fullmatch(self.example)):
+        if self.example is not None and (self.choices is not None or not self.pattern.fits(self.example)):
             raise ValueError(f"the example {self.example!r} does not match the pattern, or there are choices")
         return self
 
@@ -376,6 +374,11 @@ class Definition(Part):
         """The params that are given with each job."""
         return tuple(name for name, param in self.params.items() if param.source == "job")
 
+    @property
+    def gives_files(self) -> bool:
+        """False when no result of this provider has a file."""
+        return bool(self.result.files or (self.fetch and self.fetch.files))
+
     def pacing(self) -> Pace:
         """The pace as the domain knows it."""
         return Pace(self.pace.interval_seconds, self.pace.min_seconds, self.pace.max_seconds)
@@ -403,7 +406,7 @@ class Definition(Part):
             "hosts": list(self.hosts),
             "retired": self.retired.model_dump(mode="json") if self.retired else None,
             "provider_job_id": {
-                "pattern": self.provider_job_id.pattern.pattern,
+                "pattern": self.provider_job_id.pattern.source,
                 "example": self.provider_job_id.example,
             },
             "secrets": [list(way.secrets) for way in self.auth],
@@ -422,6 +425,6 @@ def _described(param: Param) -> dict[str, Any]:
         "about": param.about,
         "required": param.is_required,
         "default": param.default,
-        "pattern": None if param.choices else param.pattern.pattern,
+        "pattern": None if param.choices else param.pattern.source,
         "choices": list(param.choices) if param.choices else None,
     }

@@ -10,6 +10,7 @@ from relay.clock import Clock
 from relay.domain.observation import Observation
 from relay.egress import Sends, Unanswered
 from relay.providers.answer import Answer, read_answer
+from relay.providers.check import ID_CHARACTERS_MAX
 from relay.providers.classify import judge
 from relay.providers.definition import Definition, ListCall
 from relay.providers.look import scrubbed, unanswered
@@ -17,7 +18,6 @@ from relay.providers.mapping import word_of
 from relay.providers.request import Target, list_request
 
 Headers = Iterable[tuple[str, str]]
-ID_CHARACTERS_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ async def fetched(egress: Sends, target: Target, observation: Observation, clock
         try:
             request = fetch_request(target, call, result.result_id, clock.now())
         except ValueError:  # an id of the provider's that would walk out of its path
-            return replace(observation, detail=f"{NOT_FETCHED}: the result's id cannot stand in a path")
+            return replace(observation, detail=f"{NOT_FETCHED}: the result's id cannot stand in a path", is_lost=True)
         answered = await egress.send(request)
         step = read_fetch(target.definition, answered, target, clock.now())
         if isinstance(step, Fetched):
@@ -67,7 +67,8 @@ async def fetched(egress: Sends, target: Target, observation: Observation, clock
         wait_seconds = max(pause_seconds * (0.5 + clock.dice()), step.retry_after_seconds or 0.0)
         is_over = attempt == FETCH_ATTEMPTS_MAX or clock.monotonic() + wait_seconds > ends_at
         if not step.is_worth_retrying or is_over:
-            return replace(observation, detail=f"{NOT_FETCHED}: {step.reason}", is_partial=not step.is_gone)
+            detail = f"{NOT_FETCHED}: {step.reason}"
+            return replace(observation, detail=detail, is_partial=not step.is_gone, is_lost=step.is_gone)
         await clock.sleep(wait_seconds)
         pause_seconds *= 2
     return observation
@@ -113,8 +114,8 @@ def classify_fetch(definition: Definition, answer: Answer, now: datetime) -> Fet
     document = answer.document()
     if definition.fetch.when is not None and not definition.fetch.when.holds(document):
         return NotFetched(reason_of(definition, document) or "the answer is no result", is_worth_retrying=True)
-    files = files_of(definition.fetch.files, document, definition.result.lifetime_seconds, now)
-    return Fetched(Result(files, raw=presentable(answer.body)))
+    files, warnings = files_of(definition.fetch.files, document, definition.result.lifetime_seconds, now)
+    return Fetched(Result(files, raw=presentable(answer.body), warnings=warnings))
 
 
 def _joined(result: Result, step: Fetched) -> Result:
@@ -122,7 +123,8 @@ def _joined(result: Result, step: Fetched) -> Result:
     raw: Any = result.raw
     if isinstance(raw, dict):
         raw = presentable({**raw, "fetch": step.result.raw}) or raw
-    return Result(result.files + step.result.files, result.result_id, raw)
+    found = step.result
+    return Result(result.files + found.files, result.result_id, raw, result.warnings + found.warnings)
 
 
 def unanswered(failure: Unanswered) -> Observation:

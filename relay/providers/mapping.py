@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from relay.domain.links import is_link, signed_until
 from relay.domain.observation import File, JobError
@@ -14,7 +15,10 @@ from relay.providers.expression import Expression
 WORD_CHARACTERS_MAX = 100
 MESSAGE_CHARACTERS_MAX = 1000
 CONTENT_TYPE_CHARACTERS_MAX = 200
+WARNED_CHARACTERS_MAX = 200
 FILES_MAX = 1000
+SPACES = " \t\r\n"
+INTEGER_BITS_MAX = 256  # ids are counted further than sizes; beyond this, writing one down takes its time
 SIZE_BYTES_MAX = 2**53  # what every JSON reader can hold
 
 Document = Mapping[str, Any]  # as Answer.document() makes it
@@ -24,7 +28,7 @@ def word_of(value: Any, characters_max: int = WORD_CHARACTERS_MAX) -> str | None
     """A state word, code or id as text: numbers and booleans as JSON writes them, None for anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int) and abs(value) < SIZE_BYTES_MAX:
+    if isinstance(value, int) and value.bit_length() <= INTEGER_BITS_MAX:
         return str(value)
     if isinstance(value, str):
         return value[:characters_max] or None
@@ -55,22 +59,37 @@ def number_of(value: Any) -> float | None:
 
 def files_of(
     mappings: Iterable[FileMapping], document: Document, lifetime_seconds: int | None, now: datetime
-) -> tuple[File, ...]:
-    """The files that the mappings find; what has no URL that can be followed is left out."""
+) -> tuple[tuple[File, ...], tuple[str, ...]]:
+    """The files that the mappings find, and a warning where one has a URL that cannot be followed and is left out."""
     files: list[File] = []
+    unusable: list[str] = []
     for mapping in mappings:
         found = mapping.each.search(document) if mapping.each else [document]
         for item in found if isinstance(found, list) else ():
-            file = _file(mapping, item, lifetime_seconds, now)
-            if file is not None and len(files) < FILES_MAX:
-                files.append(file)
-    return tuple(files)
+            told = mapping.url.search(item)
+            url = link_of(told)
+            if url is not None and len(files) < FILES_MAX:
+                files.append(_file(mapping, item, url, lifetime_seconds, now))
+            elif url is None and told and isinstance(told, str):
+                unusable.append(told)
+    return tuple(files), _warnings(unusable)
 
 
-def _file(mapping: FileMapping, item: Any, lifetime_seconds: int | None, now: datetime) -> File | None:
-    url = mapping.url.search(item)
-    if not is_link(url):
-        return None
+def link_of(told: Any) -> str | None:
+    """The URL as other clients would follow it, with the spaces in it quoted; None for what cannot be followed."""
+    url = told.strip(SPACES).replace(" ", "%20") if isinstance(told, str) else None
+    return url if url is not None and is_link(url) and "%20" not in urlsplit(url).netloc else None
+
+
+def _warnings(unusable: Sequence[str]) -> tuple[str, ...]:
+    if not unusable:
+        return ()
+    count = f"{len(unusable)} links" if len(unusable) > 1 else "a link"
+    shown = (message_of(unusable[0]) or "")[:WARNED_CHARACTERS_MAX]
+    return (f"The provider gave {count} that cannot be followed, left out of the result: {shown}",)
+
+
+def _file(mapping: FileMapping, item: Any, url: str, lifetime_seconds: int | None, now: datetime) -> File:
     size_bytes = number_of(_found(mapping.size_bytes, item))
     content_type = word_of(_found(mapping.content_type, item), CONTENT_TYPE_CHARACTERS_MAX)
     return File(

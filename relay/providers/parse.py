@@ -3,19 +3,27 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, cast
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.domain.errors import BadDefinition
 from relay.providers.auth import SCHEMES
-from relay.providers.definition import Auth, Call, Definition, Fetch, Param, ResultMapping, Secret, State
+from relay.providers.definition import Auth, Call, Definition, Fetch, Param, ResultMapping, Secret, State, covers
 from relay.providers.template import Template
 
 ALWAYS_KNOWN = frozenset({"provider_job_id"})
 KNOWN_TO_FETCH = frozenset({"provider_job_id", "result_id"})
 KNOWN_TO_LIST = frozenset({"limit", "offset", "since"})
 RESERVED = KNOWN_TO_FETCH | KNOWN_TO_LIST
+
+# What a call has to say one of, and what would happen if it did not.
+NEEDED = {
+    "look": (ALWAYS_KNOWN, "all jobs would get one answer"),
+    "fetch": (KNOWN_TO_FETCH, "all jobs would get one result"),
+    "list": (frozenset({"offset"}), "every page would be the first"),
+}
 
 ANNOTATED: Any = Annotated  # built at run time, where mypy expects a type
 
@@ -68,6 +76,8 @@ def _sound_parts(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _faults_between(parts: Parts) -> Iterator[str]:
     """What no part can know of itself; a part that is missing here has already been complained about."""
+    if "base_url" in parts and "hosts" in parts:
+        yield from _host_faults(parts["base_url"], parts["hosts"])
     if "state" in parts:
         yield from _word_faults(parts["state"])
     if "secrets" in parts and "params" in parts:
@@ -78,6 +88,12 @@ def _faults_between(parts: Parts) -> Iterator[str]:
         yield from _call_faults(parts, parts["params"])
     if "fetch" in parts and "result" in parts:
         yield from _fetch_faults(parts["fetch"], parts["result"])
+
+
+def _host_faults(base_url: str, hosts: tuple[str, ...]) -> Iterator[str]:
+    host = urlsplit(base_url).hostname
+    if not covers(hosts, host):
+        yield f"base_url: {host} is not in `hosts` ({', '.join(hosts)})"
 
 
 def _word_faults(state: State) -> Iterator[str]:
@@ -125,18 +141,43 @@ def _call_faults(parts: Parts, params: Mapping[str, Param]) -> Iterator[str]:
     for part, known in extra.items():
         call = cast(Call | None, parts.get(part))
         if call is not None:
-            yield from _place_faults("list" if part == "listing" else part, call, certain | known, possible | known)
+            place = "list" if part == "listing" else part
+            yield from _place_faults(place, call, certain | known, possible | known)
+            yield from _needed_faults(place, call, certain | known)
+    if parts.get("listing") is not None:
+        yield from _shared_faults(parts["listing"], params)
 
 
 def _place_faults(place: str, call: Call, certain: set[str], possible: set[str]) -> Iterator[str]:
     for name in sorted(call.path.names - certain):
         why = "has no default and is not required" if name in possible else "is not known"
         yield f"{place}.path: {name!r} {why}"
-    texts: dict[str, Template] = {f"query.{name}": text for name, text in call.query.items()}
-    texts |= {f"headers.{name}": text for name, text in call.headers.items()}
-    for where, text in texts.items():
+    for where, text in _texts(call).items():
         for name in sorted(text.names - possible):
             yield f"{place}.{where}: {name!r} is not known"
+
+
+def _needed_faults(place: str, call: Call, certain: set[str]) -> Iterator[str]:
+    """A call that is the same for every job, or for every page, would be answered the same each time."""
+    names, without = NEEDED.get(place, (frozenset[str](), ""))
+    said = call.path.names.union(*(text.names for text in _texts(call).values() if text.names <= certain))
+    if names and not names & said:
+        places = " or ".join(f"{{{name}}}" for name in sorted(names))
+        yield f"{place}: nothing that is always sent has {places}: {without}"
+
+
+def _shared_faults(call: Call, params: Mapping[str, Param]) -> Iterator[str]:
+    """A list is asked for once for all jobs of a credential."""
+    of_jobs = {name for key, param in params.items() if param.source == "job" for name in (key, *param.derived_names)}
+    for where, text in {"path": call.path, **_texts(call)}.items():
+        for name in sorted(text.names & of_jobs):
+            yield f"list.{where}: {name!r} is given with each job, and a list is asked for all jobs of a credential"
+
+
+def _texts(call: Call) -> dict[str, Template]:
+    """The parts of a call that are left out when a place of theirs has no value."""
+    texts: dict[str, Template] = {f"query.{name}": text for name, text in call.query.items()}
+    return texts | {f"headers.{name}": text for name, text in call.headers.items()}
 
 
 def _fetch_faults(fetch: Fetch | None, result: ResultMapping) -> Iterator[str]:

@@ -109,9 +109,27 @@ def check_samples(definition: Definition, samples: tuple[Sample, ...], now: date
         for number, sample in enumerate(samples)
         for fault in check_sample(definition, sample, now)
     ]
-    looked = {sample.outcome for sample in samples if sample.call == "look"}
-    faults += [f"there is no sample of a look that is {outcome}" for outcome in ALWAYS_PLAYED if outcome not in looked]
-    return faults
+    return [*faults, *_missing(definition, samples)]
+
+
+def _missing(definition: Definition, samples: tuple[Sample, ...]) -> Iterator[str]:
+    """A call that the definition has and no sample shows has never been held against an answer."""
+    shown = {(sample.call, sample.outcome) for sample in samples}
+    for outcome in ALWAYS_PLAYED:
+        if ("look", outcome) not in shown:
+            yield f"there is no sample of a look that is {outcome}"
+    if definition.fetch is not None and ("fetch", "fetched") not in shown:
+        yield 'there is no sample of a fetch that is fetched ("call": "fetch", "outcome": "fetched", "files": […])'
+    listed = {outcome for sample in samples if sample.call == "list" for outcome in (sample.jobs or {}).values()}
+    if definition.listing is not None and not listed & set(ALWAYS_PLAYED):
+        yield (
+            'there is no sample of a list with a job ("call": "list", "outcome": "listed", "jobs": {"<id>": "pending"})'
+        )
+    if definition.submit is not None and not any(sample.provider_job_id for sample in samples):
+        yield (
+            'there is no sample of a submit that made a job ("call": "submit", "outcome": "submitted",'
+            ' "provider_job_id": "<id>")'
+        )
 
 
 def check_sample(definition: Definition, sample: Sample, now: datetime) -> list[str]:

@@ -9,7 +9,7 @@ from relay.clock import Clock
 from relay.domain.observation import JobError, Observation, Outcome
 from relay.egress import Sends, Unanswered
 from relay.providers.answer import read_answer
-from relay.providers.check import check_id
+from relay.providers.check import ID_CHARACTERS_MAX, check_id
 from relay.providers.classify import judge
 from relay.providers.definition import Definition, SubmitCall, covers
 from relay.providers.look import scrubbed, unanswered
@@ -17,7 +17,6 @@ from relay.providers.mapping import Document, provider_code_of, reason_of, word_
 from relay.providers.request import Target, submit_request
 
 Headers = Iterable[tuple[str, str]]
-ID_CHARACTERS_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)

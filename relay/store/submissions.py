@@ -46,20 +46,49 @@ class SubmissionVerbs(Verbs):
         """
         The id that the provider gave, with the status and the `tracking` that follow from it.
 
-        A job that was cancelled or has expired meanwhile gets the id and stays as it is. Where another registration
-        tracks that id already, this one tracks it beside it. Gives the job as it stands, None when it is gone.
+        A job that was cancelled or has expired meanwhile gets the id and stays as it is. Where another job tracks that
+        id already, that one is given, and nothing is kept of this one. Gives None when it is gone.
         """
         is_it = jobs.c.id == job.id
         nameless = jobs.update().where(is_it, jobs.c.provider_job_id.is_(None))
-        await connection.execute(nameless.values(provider_job_id=job.provider_job_id))
-        step = jobs.update().where(is_it, IS_SUBMITTING)
-        try:
-            async with connection.begin_nested():
-                await connection.execute(step.values(status=job.status.value, tracking=job.tracking))
-        except IntegrityError:
-            await connection.execute(step.values(status=job.status.value))
-        row = (await connection.execute(select(jobs).where(is_it))).first()
-        return None if row is None else job_of(row)
+        step = jobs.update().where(is_it, IS_SUBMITTING).values(status=job.status.value, tracking=job.tracking)
+        tracks_it = select(jobs).where(jobs.c.tracking == job.tracking)
+        for _ in range(ROUNDS_MAX):
+            await connection.execute(nameless.values(provider_job_id=job.provider_job_id))
+            try:
+                async with connection.begin_nested():
+                    await connection.execute(step)
+            except IntegrityError:
+                holder = (await connection.execute(tracks_it.with_for_update())).first()
+                if holder is not None and await self._gives_way(connection, job, job_of(holder)):
+                    return job_of((await connection.execute(tracks_it)).one())
+                continue
+            # Gone when the same call has given way before.
+            row = (await connection.execute(select(jobs).where(is_it))).first()
+            row = row or (await connection.execute(tracks_it)).first()
+            return None if row is None else job_of(row)
+        raise AssertionError(f"no holder found for the id of {job.id} in {ROUNDS_MAX} rounds")
+
+    async def _gives_way(self, connection: AsyncConnection, job: Job, holder: Job) -> bool:
+        """
+        Removes the job for the one that tracks its id, which takes over its callback and its mark as far as there is
+        room. False when the job no longer is `submitting`.
+
+        A holder with a mark of its own was submitted as well: its provider has answered two create calls with one id,
+        and would do so again.
+        """
+        if (await connection.execute(jobs.delete().where(jobs.c.id == job.id, IS_SUBMITTING))).rowcount == 0:
+            return False
+        unmarked = jobs.update().where(jobs.c.id == holder.id, jobs.c.submission.is_(None))
+        await connection.execute(unmarked.values(submission=job.submission))
+        callback = subscriptions.c.job_id == job.id
+        if holder.status is JobStatus.PENDING:
+            others = subscriptions.alias()
+            called = select(others.c.url).where(others.c.job_id == holder.id, others.c.removed_at.is_(None))
+            moved = subscriptions.update().where(callback, subscriptions.c.url.not_in(called))
+            await connection.execute(moved.values(job_id=holder.id))
+        await connection.execute(subscriptions.delete().where(callback))
+        return True
 
     @writing
     async def doubt_submission(self, connection: AsyncConnection, job: Job) -> Job | None:

@@ -27,7 +27,7 @@ OPEN_ROUTES: tuple[OpenRoute, ...] = (
         answers={302: "a redirect to where the provider has the file now"},
         query=ResultQuery,
         problems=(
-            *("not_found", "result_not_ready", "no_result", "result_gone", "link_revoked"),
+            *("not_found", "result_not_ready", "no_result", "link_not_ready", "result_gone", "link_revoked"),
             *("provider_refused", "provider_unavailable", "unavailable"),
         ),
     ),

@@ -38,6 +38,7 @@ TITLES: dict[str, str] = {
     "in_use": "It is still in use",
     "result_not_ready": "The job has not ended",
     "no_result": "The job has no result",
+    "link_not_ready": "The result has no link yet",
     "result_gone": "The result is no more",
     "link_revoked": "The link was taken back",
     "submission_refused": "The provider does not make this job",

@@ -21,6 +21,7 @@ PROBLEMS: dict[Reason, tuple[int, str]] = {
     "absent": (404, "not_found"),
     "not_ended": (409, "result_not_ready"),
     "without_result": (409, "no_result"),
+    "not_yet": (503, "link_not_ready"),
     "gone": (410, "result_gone"),
     "refused": (502, "provider_refused"),
     "unavailable": (503, "provider_unavailable"),
@@ -38,7 +39,9 @@ async def show(call: Call) -> Response:
 async def follow(request: Request) -> Response:
     """The same without a key, for the token in the path; what it says of the provider is less."""
     relay: Relay = request.app.state.relay
-    query = check_query(ResultQuery, request.query_params.multi_items())
+    # Links are passed on, and mail programs and the like add parameters of their own.
+    ours = [(name, value) for name, value in request.query_params.multi_items() if name in ResultQuery.model_fields]
+    query = check_query(ResultQuery, ours)
     job_id = relay.tokens.job_of(request.path_params["token"])
     job = (await relay.store.load_jobs([job_id])).get(job_id) if job_id else None
     if job is None:

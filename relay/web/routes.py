@@ -157,7 +157,10 @@ OPERATIONS: tuple[Operation, ...] = (
         returns="a redirect to where the provider has the file now",
         status_code=302,
         query=ResultQuery,
-        problems=("result_not_ready", "no_result", "result_gone", "provider_refused", "provider_unavailable"),
+        problems=(
+            *("result_not_ready", "no_result", "link_not_ready", "result_gone"),
+            *("provider_refused", "provider_unavailable"),
+        ),
     ),
     Operation(
         name="create_subscription",

@@ -38,7 +38,7 @@ def test_an_id_that_could_lead_elsewhere_is_refused(catalog: Catalog, job: objec
 
 @pytest.mark.parametrize("job", ["operations/../x", "operations//x", "/x", "operations/x/"])
 def test_an_id_with_slashes_cannot_walk_either(job: str) -> None:
-    definition = acme('[provider_job_id]\npattern = "^[a-z0-9./]+$"')
+    definition = acme('[provider_job_id]\npattern = "^[a-z0-9./]+$"\nexample = "operations/x1"')
     assert [fault.code for fault in check_id(definition, job)] == ["invalid_format"]
     assert check_id(definition, "operations/x1") == []
 

@@ -191,6 +191,79 @@ def test_numbers_and_texts_of_files_are_brought_into_form() -> None:
     ] == [("1", 12, 1.5, 10), ("2", None, None, 0), ("3", None, None, 200)]
 
 
+@pytest.mark.parametrize(
+    ("url", "followed"),
+    [
+        ("http://x.example/a b.mp3", "http://x.example/a%20b.mp3"),
+        ("https://x.example/a.mp3?name=b c&sign=a%2Bb", "https://x.example/a.mp3?name=b%20c&sign=a%2Bb"),
+        (" https://x.example/a.mp3\r\n", "https://x.example/a.mp3"),
+        ("https://x.example/日本.mp3", "https://x.example/日本.mp3"),
+    ],
+)
+def test_a_link_with_spaces_is_followed_as_other_clients_do(url: str, followed: str) -> None:
+    result = seen({"status": "done", "url": url}).result
+    assert result is not None
+    assert [file.url for file in result.files] == [followed]
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "//x.example/a.mp3",
+        "/a.mp3",
+        "a.mp3",
+        "javascript:alert(1)",
+        "https://x y.example/a.mp3",
+        "https://x.example/a\r\nX-Evil: 1",
+        "https://x.example/" + "a" * 9000,
+    ],
+)
+def test_a_link_that_cannot_be_followed_is_left_out_with_a_warning(url: str) -> None:
+    result = seen({"status": "done", "url": url}).result
+    assert result is not None
+    assert result.files == ()
+    assert result.warnings == (
+        f"The provider gave a link that cannot be followed, left out of the result: {' '.join(url.split())[:200]}",
+    )
+
+
+@pytest.mark.parametrize("url", [None, "", False, 7, {"a": 1}])
+def test_what_is_no_link_at_all_is_not_warned_of(url: object) -> None:
+    result = seen({"status": "done", "url": url}).result
+    assert result is not None
+    assert (result.files, result.warnings) == ((), ())
+
+
+def test_many_links_that_cannot_be_followed_are_one_warning(catalog: Catalog) -> None:
+    runway = catalog.get("runway")
+    assert runway is not None
+    body = {"id": "x", "status": "SUCCEEDED", "output": ["/1.mp3", "https://x.example/2.mp3", "/3.mp3"]}
+    result = seen(body, definition=runway).result
+    assert result is not None
+    assert [file.url for file in result.files] == ["https://x.example/2.mp3"]
+    assert result.warnings == ("The provider gave 2 links that cannot be followed, left out of the result: /1.mp3",)
+
+
+@pytest.mark.parametrize(
+    ("output", "urls"),
+    [
+        ("hello /there", []),
+        ("https://x.example/a", ["https://x.example/a"]),
+        (["hel", "lo"], []),
+        (["https://x.example/a", "text"], ["https://x.example/a"]),
+        ({"audio": "https://x.example/a", "text": "hello", "score": 7}, ["https://x.example/a"]),
+    ],
+)
+def test_text_among_what_a_model_gives_is_no_broken_link(catalog: Catalog, output: object, urls: list[str]) -> None:
+    replicate = catalog.get("replicate")
+    assert replicate is not None
+    result = seen({"id": "x", "status": "succeeded", "output": output}, definition=replicate).result
+    assert result is not None
+    assert [file.url for file in result.files] == urls
+    assert result.warnings == ()
+
+
 def test_what_no_database_can_hold_is_replaced() -> None:
     body = b'{"status": "done", "url": "https://a.example/x", "t": ["a\\u0000b", "\\ud83d", "\\ud83d\\ude00"]}'
     observation = seen(body)

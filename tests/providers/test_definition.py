@@ -62,6 +62,23 @@ max_concurrency = 0
 """
 
 
+LIST = """
+[list]
+path = "/jobs"
+query = { from = "{offset}" }
+page_size = 100
+items = "body"
+id = "id"
+answer = "@"
+"""
+KIND = """
+[params.kind]
+from = "job"
+default = "a"
+choices = { a = { voice = "x" } }
+"""
+
+
 def faults_of(text: str) -> str:
     with pytest.raises(BadDefinition) as refusal:
         parse_definition(text, "some.toml")
@@ -148,6 +165,30 @@ def test_faults_between_parts_are_named_beside_those_of_single_keys() -> None:
             "fetch.when: there is no 'ok'",
         ),
         ('scheme = "bearer"', 'scheme = "jwt_hs256"', "auth.0.secrets: the scheme needs 'secret_key'"),
+        ("[error]", "[provider_job_id]\npattern = '[0-9]+'\n[error]", "does not match the pattern; give one that does"),
+        ('hosts = ["*.acme.example"]', 'hosts = ["acme.example"]', "base_url: api.acme.example is not in `hosts`"),
+        (
+            "/jobs/{provider_job_id}",
+            "/jobs",
+            "look: nothing that is always sent has {provider_job_id}: all jobs would get one answer",
+        ),
+        (
+            'path = "/{flavour}/jobs/{provider_job_id}"',
+            'path = "/jobs"\nquery = { id = "{voice}-{provider_job_id}" }\n[params.voice]\nfrom = "job"',
+            "look: nothing that is always sent has {provider_job_id}: all jobs would get one answer",
+        ),
+        (
+            "[error]",
+            '[fetch]\npath = "/files"\n[result]\nid = "body.id"\n[error]',
+            "fetch: nothing that is always sent has {provider_job_id} or {result_id}",
+        ),
+        ("[error]", f"{LIST.replace('{offset}', '7')}\n[error]", "list: nothing that is always sent has {offset}"),
+        ("[error]", f"{LIST.replace('/jobs', '/{flavour}')}\n[error]", "list.path: 'flavour' is given with each job"),
+        (
+            "[error]",
+            f"{LIST.replace('{offset}', '{offset}-{voice}')}{KIND}[error]",
+            "list.query.from: 'voice' is given with each job",
+        ),
     ],
 )
 def test_one_fault_is_named(old: str, new: str, fault: str) -> None:

@@ -128,9 +128,17 @@ async def test_a_second_step_without_files_is_partial_unless_the_provider_has_th
     egress: Egress, catalog: Catalog, status: int, is_partial: bool
 ) -> None:
     observation, _ = await looked(egress, catalog, saying(ENDED), *[saying({}, status)] * 3)
-    assert observation.is_partial is is_partial
+    assert (observation.is_partial, observation.is_lost) == (is_partial, not is_partial)
     whole, _ = await looked(egress, catalog, saying(ENDED), saying({"output_url": LINK}))
     assert not whole.is_partial
+    assert not whole.is_lost
+
+
+async def test_what_of_a_second_step_cannot_be_followed_is_warned_of(egress: Egress, catalog: Catalog) -> None:
+    observation, _ = await looked(egress, catalog, saying(ENDED), saying({"output_url": "/a.flac"}))
+    assert observation.result is not None
+    assert observation.result.files == ()
+    assert [warning.rpartition(": ")[2] for warning in observation.result.warnings] == ["/a.flac"]
 
 
 async def test_a_success_without_a_result_id_has_nothing_to_fetch(egress: Egress, catalog: Catalog) -> None:

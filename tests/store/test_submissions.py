@@ -61,12 +61,65 @@ async def test_a_named_submission_is_pending_and_tracked(store: Store) -> None:
     assert await store.register_jobs(registrations(twin)) == [(after, False)]
 
 
-async def test_an_id_that_another_registration_tracks_is_placed_without_tracking(store: Store) -> None:
+async def test_where_another_job_tracks_the_id_that_one_is_given_and_nothing_is_kept_of_this_one(store: Store) -> None:
+    one = nameless(submission="m")
+    callback = subscription(job_id=one.id)
+    await store.open_submission(Registration(one, callback))
+    after = named(one)
+    holder = job(tracking=after.tracking)
+    await store.register_jobs(registrations(holder))
+    for _ in range(2):
+        assert await store.place_submission(after) == replace(holder, submission="m")
+    assert await store.list_jobs(TENANT) == [replace(holder, submission="m")]
+    assert await store.find_submission("m") == replace(holder, submission="m")
+    [moved] = (await store.listening({TENANT}, [one.id, holder.id]))[TENANT]
+    assert (moved.id, moved.job_id, moved.url) == (callback.id, holder.id, callback.url)
+
+
+async def test_a_job_that_takes_another_ones_place_keeps_its_own_mark_and_is_called_at_each_url_once(
+    store: Store,
+) -> None:
+    first, second = nameless(submission="m"), nameless(submission="n")
+    callback = subscription(job_id=first.id)
+    await store.open_submission(Registration(first, callback))
+    await store.open_submission(Registration(second, subscription(job_id=second.id, url=callback.url)))
+    holder = await store.place_submission(named(first))
+    assert await store.place_submission(named(second)) == holder
+    assert await store.find_submission("m") == holder
+    assert await store.find_submission("n") is None
+    [kept] = (await store.listening({TENANT}, [first.id, second.id]))[TENANT]
+    assert kept.id == callback.id
+
+
+async def test_the_callback_of_a_job_that_gives_way_to_one_that_has_ended_is_gone(store: Store) -> None:
+    one, holder = nameless(), job()
+    await store.register_jobs(registrations(holder))
+    done = replace(holder, status=JobStatus.COMPLETED, completed_at=NOW, result={"files": []})
+    await store.advance_jobs([Ending(done)])
+    await store.open_submission(Registration(one, subscription(job_id=one.id)))
+    assert await store.place_submission(replace(named(one), tracking=holder.tracking)) == done
+    assert (await store.listening({TENANT}, [one.id, holder.id])).get(TENANT, []) == []
+
+
+async def test_of_many_submissions_that_get_one_id_at_once_one_stays(store: Store) -> None:
+    jobs = [nameless() for _ in range(8)]
+    for one in jobs:
+        await store.open_submission(Registration(one))
+    placed = await asyncio.gather(*(store.place_submission(named(one)) for one in jobs))
+    assert [None if one is None else one.id for one in placed].count(None) == 0
+    assert len({one.id for one in placed if one is not None}) == 1
+    assert len(await store.list_jobs(TENANT)) == 1
+
+
+async def test_a_job_that_was_cancelled_meanwhile_stays_beside_the_one_that_tracks_its_id(store: Store) -> None:
     one = nameless()
     await store.open_submission(Registration(one))
-    after = named(one)
-    await store.register_jobs(registrations(job(tracking=after.tracking)))
-    assert await store.place_submission(after) == replace(after, tracking=None)
+    holder = job(tracking=named(one).tracking)
+    await store.register_jobs(registrations(holder))
+    cancelled = await store.cancel_job(TENANT, one.id, NOW + SECOND)
+    assert cancelled is not None
+    assert await store.place_submission(named(one)) == replace(cancelled, provider_job_id="theirs")
+    assert len(await store.list_jobs(TENANT)) == 2
 
 
 async def test_a_submission_that_ended_meanwhile_gets_its_id_and_stays_as_it_is(store: Store) -> None:

@@ -102,11 +102,19 @@ async def test_a_token_that_was_not_given_out_here_is_404(database_url: str, red
         refused(await anybody.get(f"{job.path}?file=9"), 404, "not_found")
 
 
-@pytest.mark.parametrize("query", ["file=-1", "file=one", "file=", "file=0&file=1", "page=1"])
+@pytest.mark.parametrize("query", ["file=-1", "file=one", "file=", "file=0&file=1"])
 async def test_a_query_with_faults_is_400(query: str, database_url: str, redis_url: str) -> None:
     async with watching(database_url, redis_url, Providers()) as (house, job), house.client(None) as anybody:
         refused(await anybody.get(f"{job.path}?{query}"), 400, "invalid_request")
         refused(await house.api.get(f"/v1/jobs/{job.id}/result?{query}"), 400, "invalid_request")
+
+
+async def test_a_public_link_bears_what_those_who_pass_it_on_add(database_url: str, redis_url: str) -> None:
+    async with watching(database_url, redis_url, Providers()) as (house, job), house.client(None) as anybody:
+        for query, url in (("utm_source=mail", AUDIO), ("file=1&utm_source=mail&utm_source=web", SRT)):
+            response = await anybody.get(f"{job.path}?{query}")
+            assert (response.status_code, response.headers["location"]) == (302, url)
+        refused(await house.api.get(f"/v1/jobs/{job.id}/result?utm_source=mail"), 400, "invalid_request")
 
 
 async def test_deleting_a_job_takes_its_public_link_back(database_url: str, redis_url: str) -> None:
@@ -131,6 +139,7 @@ async def test_a_job_without_a_result_is_409(database_url: str, redis_url: str) 
     [
         ((404, {"code": "task_not_found", "message": "unknown task"}), 410, "result_gone", False),
         (fish("completed"), 410, "result_gone", False),
+        (fish("completed", audioUrl="/a.mp3"), 502, "provider_refused", True),
         ((503, {"message": "busy"}, {"retry-after": "7"}), 503, "provider_unavailable", True),
         ((401, {"code": "unauthorized", "message": "the key of account 77 is wrong"}), 502, "provider_refused", True),
     ],
@@ -146,6 +155,20 @@ async def test_what_the_provider_does_not_give_is_told_the_tenant_in_full_and_ot
         async with house.client(None) as anybody:
             public = refused(await anybody.get(job.path), status, code)
         if status == 502:
-            assert "account 77" in problem["detail"]
+            assert ("account 77" if said[0] == 401 else "/a.mp3") in problem["detail"]
         assert "account 77" not in public["detail"]
+        assert "/a.mp3" not in public["detail"]
         assert problem["detail"].startswith(public["detail"])
+
+
+async def test_a_result_whose_link_may_still_come_is_503(database_url: str, redis_url: str) -> None:
+    providers = Providers({"t": [fish("completed")]})
+    async with opened(database_url, redis_url) as house, stub(providers) as server:
+        await house.add_credential("fishspeech", **CREDENTIALS["fishspeech"], base_url=server.url(""))
+        job = await house.add_job("t", provider="fishspeech")
+        ended = await complete(house, job["id"], (), None)
+        for client, path in ((house.api, f"/v1/jobs/{ended.id}/result"), (house.client(None), ended.path)):
+            response = await client.get(path)
+            problem = refused(response, 503, "link_not_ready")
+            assert "has not given a link to a file yet" in problem["detail"]
+            assert int(response.headers["retry-after"]) > 0

@@ -39,6 +39,20 @@ async def test_a_submitted_job_is_answered_with_its_providers_id(database_url: s
         assert providers.creates == [("fishspeech", BODY["submit"])]
 
 
+async def test_a_creation_with_an_id_that_is_tracked_already_is_200_with_that_job(
+    database_url: str, redis_url: str
+) -> None:
+    said = (202, {"id": "task_1", "status": "queued"})
+    async with submitting(database_url, redis_url, Providers(on_create=[said] * 2)) as house:
+        first = told(await house.api.post("/v1/jobs", json=BODY), 201)
+        callback = {"url": "https://hooks.example/relay"}
+        for _ in range(2):
+            again = await house.api.post("/v1/jobs", json={**BODY, "callback": callback}, headers=KEY)
+            assert told(again, 200)["id"] == first["id"]
+            assert told(again)["callback"]["url"] == callback["url"]
+        assert len(told(await house.api.get("/v1/jobs"))["data"]) == 1
+
+
 async def test_the_same_key_makes_one_job(database_url: str, redis_url: str) -> None:
     providers = Providers()
     async with submitting(database_url, redis_url, providers) as house:

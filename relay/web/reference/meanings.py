@@ -114,9 +114,14 @@ MEANINGS: dict[str, Meaning] = {
         "The job ended without a result: it failed, expired or was cancelled.",
         "Its `error` says why; `GET /v1/jobs/{id}/timeline` shows how it came to that.",
     ),
+    "link_not_ready": Meaning(
+        (503,),
+        "The job has completed, and its provider has not given a link to a file yet: some do so only a while later.",
+        "Ask again after `Retry-After` seconds. An hour after the job's end at the latest it is a redirect, or 410.",
+    ),
     "result_gone": Meaning(
         (410,),
-        "The provider has the file no more; the relay keeps links, not files.",
+        "The provider has the file no more, or never gave one; the relay keeps links, not files.",
         "Make the job anew at the provider. Fetch files soon after the event: `expires_at` says how long they stay.",
     ),
     "link_revoked": Meaning(
