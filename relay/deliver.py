@@ -172,6 +172,8 @@ class Deliver:
             for subscription_id in await self._reception.note([one.heard for one in steps], self._clock.now()):
                 self._subscriptions.pop(subscription_id, None)
         await self._schedule.settle([*settled, *(_settled(one, took) for one in steps)])
+        for one in steps:
+            _tell(one, took)
 
     def _following(self, before: Delivery, attempt: Attempt) -> Next | None:
         try:
@@ -202,6 +204,26 @@ def _settled(one: Step, took: set[str]) -> Done | Later:
     if delay_seconds is None:
         return Done(one.lease, share)
     return Later(one.lease, round(delay_seconds * 1000), None, share)
+
+
+def _tell(one: Step, took: set[str]) -> None:
+    """A line for each attempt, when all that follows from it is on record: one that is made again is told once."""
+    attempt, delivery, answer = one.record.attempt, one.record.delivery, one.heard.answer
+    delay_seconds = one.heard.following.delay_seconds if one.lease.id in took else None
+    tell = log.info if answer.answer == "success" else log.warning
+    tell(
+        "attempt_made",
+        delivery=delivery.id,
+        attempt=attempt.id,
+        event_id=delivery.event_id,
+        job=delivery.job_id,
+        subscription=delivery.subscription_id,
+        number=attempt.number,
+        answer=answer.answer,
+        status_code=answer.status_code,
+        duration_ms=answer.duration_ms,
+        next_attempt_seconds=None if delay_seconds is None else round(delay_seconds, 3),
+    )
 
 
 def _share(answer: Answer) -> Share:

@@ -12,7 +12,8 @@ SECRET_NAMES = ("secret", "secrets", "token", "password", "authorization", "api_
 # Signing secrets, private keys, API keys and signatures tell themselves, wherever they stand, also in a traceback.
 SECRET_VALUES = re.compile(r"\b((?:whsec_|whsk_|rl_|Bearer )[A-Za-z0-9+/=_.~-]{2})[A-Za-z0-9+/=_.~-]{6,}")
 # These tell the parameters of statements, or of arq's cron every tick, when they are asked for everything.
-TALKATIVE = ("aiosqlite", "sqlalchemy.engine", "uvicorn.access", "alembic.runtime.plugins", "arq.worker")
+# And alembic says the same two lines whenever somebody asks for the revision.
+TALKATIVE = ("aiosqlite", "sqlalchemy.engine", "uvicorn.access", "alembic.runtime", "arq.worker")
 HIDDEN = "[hidden]"
 
 
@@ -44,7 +45,12 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     shown = console if is_terminal else structlog.processors.JSONRenderer()
     last: list[Processor] = [structlog.processors.format_exc_info, scrub, shown]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # First of all: a line that nobody will see costs next to nothing then.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -61,7 +67,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for noisy in TALKATIVE:
         logging.getLogger(noisy).setLevel("WARNING")
-    for own in ("uvicorn", "uvicorn.error"):
+    for own in ("uvicorn", "uvicorn.error", "arq"):
         logging.getLogger(own).handlers[:] = []
         logging.getLogger(own).propagate = True
 

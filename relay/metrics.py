@@ -15,7 +15,12 @@ REQUESTS = Counter(
 UNKNOWN_WORDS = Counter(
     "relay_unknown_words_total", "Answers whose state word no definition knows.", ["provider"], registry=REGISTRY
 )
-ENDINGS = Counter("relay_job_endings_total", "Jobs that ended, by status.", ["provider", "status"], registry=REGISTRY)
+ENDINGS = Counter(
+    "relay_job_endings_total",
+    "Jobs that ended, by status, however they did.",
+    ["provider", "status"],
+    registry=REGISTRY,
+)
 DETECTION_DELAY = Histogram(
     "relay_detection_delay_seconds",
     "From the middle between the last two looks to the ending's commit: how late an ending is seen.",
@@ -38,9 +43,17 @@ SWEPT = Counter(
     "relay_swept_total", "Facts found without a due time and put back on the schedule.", ["station"], registry=REGISTRY
 )
 PRUNED = Counter("relay_pruned_rows_total", "Rows removed by retention.", registry=REGISTRY)
-DUE = Gauge("relay_due", "Things due now and not taken yet.", ["station"], registry=REGISTRY)
+DUE = Gauge(
+    "relay_due",
+    "Things due now and not taken yet, of the whole relay: each web process tells the same.",
+    ["station"],
+    registry=REGISTRY,
+)
 OLDEST_OVERDUE = Gauge(
-    "relay_oldest_overdue_seconds", "Age of the oldest thing that is due and not taken.", ["station"], registry=REGISTRY
+    "relay_oldest_overdue_seconds",
+    "For how long the oldest thing of the whole relay has been due and not taken, also where Redis has forgotten it.",
+    ["station"],
+    registry=REGISTRY,
 )
 HTTP_REQUESTS = Counter(
     "relay_http_requests_total", "Requests to the API.", ["method", "route", "status"], registry=REGISTRY

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from relay import metrics
 from relay.clock import Clock
 from relay.domain.job import Again
 from relay.domain.observation import Observation
@@ -72,6 +73,8 @@ class Poll:
 
     async def _lease(self, want: int) -> tuple[Sequence[Docket], float]:
         leases, wait_seconds = await self._schedule.lease(want, LEASE_MS)
+        for lease in leases:
+            metrics.LATENESS.labels("poll").observe(lease.late_ms / 1000)
         return (await self._desk.lay_out(leases) if leases else []), wait_seconds
 
     async def _work(self, docket: Docket) -> Outcome:
@@ -83,6 +86,7 @@ class Poll:
         look = await self._looks.at(sight)
         if look.observation is None:
             return _later(lease, look.wait_seconds)
+        _tell(sight, look.observation)
         return Looked(lease, sight, look.observation)
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
@@ -95,6 +99,19 @@ class Poll:
             settled += [_settled(one.lease, again) for one, again in following]
             await self._rounds.include([(one.sight, again) for one, again in following if again])
         await self._schedule.settle(settled)
+
+
+def _tell(sight: Sight, observation: Observation) -> None:
+    log.debug(
+        "looked",
+        job=sight.job.id,
+        provider=sight.job.provider,
+        credential=sight.credential.id,
+        outcome=str(observation.outcome),
+        provider_status=observation.provider_status,
+        status_code=observation.status_code,
+        reason=observation.detail,
+    )
 
 
 def _settled(lease: Lease, again: Again | None) -> Done | Later:

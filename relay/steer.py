@@ -6,6 +6,7 @@ from typing import Literal
 
 import structlog
 
+from relay import metrics
 from relay.announce import Announcer
 from relay.clock import Clock
 from relay.domain.credential import Credential, CredentialStatus
@@ -61,7 +62,9 @@ class Steer:
         if not await self._store.change_credential(after, before.updated_at):
             return False
         if resumes and before.is_paused:
-            data = credential_data(after, CredentialStatus.ACTIVE, "changed by its owner", self._clock.now())
+            data = credential_data(
+                after, CredentialStatus.ACTIVE, "changed by its owner", "continues", self._clock.now()
+            )
             announcement = await self._announcer.operational(after.tenant, "credential.resumed", data)
             await self._store.add_announcement(announcement)
             await self._announcer.put([announcement])
@@ -82,8 +85,12 @@ class Steer:
 
     async def cancel_job(self, tenant: str, job_id: str) -> Job | None:
         """Stops tracking; of a job that has ended, the public link is revoked. None: no such job."""
-        job = await self._store.cancel_job(tenant, job_id, self._clock.now(), await self._seen(tenant, job_id))
+        seen_so_far, now = await self._seen(tenant, job_id), self._clock.now()
+        job = await self._store.cancel_job(tenant, job_id, now, seen_so_far)
         if job is not None:
+            if job.status is JobStatus.CANCELLED and job.completed_at == now:  # not cancelled before
+                metrics.ENDINGS.labels(job.provider, str(job.status)).inc()
+                log.info("job_ended", job=job.id, provider=job.provider, status=str(job.status), polls=job.polls)
             try:
                 await self._polls.drop(job.credential_id, [job.id])
             except Unreachable as error:
@@ -193,9 +200,10 @@ class Steer:
         if delivery is None:
             return None
         subscription = await self._store.find_subscription(tenant, delivery.subscription_id)
-        if subscription is None or subscription.status is not SubscriptionStatus.ACTIVE:
-            state = subscription.status if subscription else "deleted"
-            raise Conflict("subscription_not_active", f"The subscription is {state}: activate it first.")
+        if subscription is None:
+            raise Conflict("subscription_not_active", "The subscription is deleted: nobody is called for it any more.")
+        if subscription.status is not SubscriptionStatus.ACTIVE:
+            raise Conflict("subscription_not_active", f"The subscription is {subscription.status}: activate it first.")
         summons = await self._store.summon_delivery(tenant, delivery_id, "manual", self._clock.now())
         if summons is None:
             return None

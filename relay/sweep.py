@@ -79,7 +79,7 @@ class Sweep:
 
     async def rebuild(self) -> None:
         """Puts every limit, hold and due time back from the facts; safe to run beside live workers."""
-        log.warning("schedule_lost", action="rebuilding due times from the database")
+        log.info("schedule_absent", action="building due times from the database")
         await self._restore_limits()
         place: str | None
         jobs, place = 0, None
@@ -92,7 +92,8 @@ class Sweep:
             place = rows[-1][0]
         # Marked last: a worker that dies half way leaves the rest to the next tick.
         await self._epoch.mark()
-        log.warning("schedule_rebuilt", jobs=jobs, deliveries=deliveries)
+        # A first start finds nothing to put back, and nothing is wrong.
+        (log.warning if jobs or deliveries else log.info)("schedule_rebuilt", jobs=jobs, deliveries=deliveries)
 
     async def _restore_limits(self) -> None:
         now = self._clock.now()
@@ -167,9 +168,12 @@ class Sweep:
         )
         won = await self._store.advance_jobs(endings)
         await self._announcer.put(one.announcement for one in endings if one.announcement and one.job.id in won)
-        for job in jobs:
+        for job in ended:
+            if job.id not in won:
+                continue  # somebody else was first, or has changed it meanwhile: then the next round expires it
             await self._polls.drop(job.credential_id, [job.id])
-            metrics.ENDINGS.labels(job.provider, "expired").inc()
+            metrics.ENDINGS.labels(job.provider, str(job.status)).inc()
+            log.info("job_ended", job=job.id, provider=job.provider, status=str(job.status), polls=job.polls)
 
     async def _mend_strays(self) -> None:
         """Subscriptions that were changed while deliveries to them were being written."""

@@ -26,6 +26,7 @@ from relay.domain.credential import (
 )
 from relay.domain.job import Memo
 from relay.domain.observation import Observation, Outcome
+from relay.logs import redact
 from relay.looking.desk import Sight
 from relay.providers.request import target_for
 from tests.provider_stub import CREDENTIALS
@@ -286,10 +287,12 @@ async def test_a_word_that_nobody_knows_is_pending_counted_sampled_and_warned_ab
     assert metric("relay_unknown_words_total", provider="swift_fishspeech") - before == 12
     warned = [entry for entry in logs if entry["event"] == "unknown_word"]
     assert [(entry["word"], entry["log_level"]) for entry in warned] == [("marinating", "warning")]
-    kept = await house.relay.noticeboard.unknown_words("swift_fishspeech")
-    assert set(kept) == {"marinating"}
-    assert kept["marinating"]["job"] in jobs
-    assert json.loads(kept["marinating"]["body"])["note"] == "token [redacted]"
+    (kept,) = await house.relay.noticeboard.unknown_words("swift_fishspeech")
+    assert (kept.word, 1 <= kept.count <= 12) == ("marinating", True)
+    assert kept.sample["job"] in jobs
+    assert json.loads(kept.sample["body"])["note"] == "token [redacted]"
+    shown = redact(None, "warning", warned[0])  # as the log's reader sees it
+    assert (shown["job"], shown["said"]) == (kept.sample["job"], kept.sample["body"])
 
 
 async def operator(house: House, *types: str) -> Receiver:
@@ -319,6 +322,7 @@ async def test_a_refusal_pauses_the_credential_and_one_probe_finds_out_that_it_i
         await inbox.heard(1)
         paused = verified(inbox.calls[0])
         assert (paused["type"], paused["data"]["status"]) == ("credential.paused", status)
+        assert paused["data"]["polling"] == "paused"
         assert await house.status_of(credential) is status
         await until(lambda: are_all_back(house, credential, 10))
         asked = len(speaker.asked)
@@ -332,7 +336,9 @@ async def test_a_refusal_pauses_the_credential_and_one_probe_finds_out_that_it_i
         await house.relay.polls.restart_rate(credential.id)  # ten minutes later again
         await house.all_are("completed", 10)
         await inbox.heard(2)
-    assert Counter(verified(call)["type"] for call in inbox.calls) == {"credential.paused": 1, "credential.resumed": 1}
+    told = [verified(call) for call in inbox.calls]
+    assert Counter(event["type"] for event in told) == {"credential.paused": 1, "credential.resumed": 1}
+    assert told[-1]["data"]["polling"] == "continues"
     assert await house.status_of(credential) is CredentialStatus.ACTIVE
 
 
@@ -348,8 +354,9 @@ async def test_jobs_that_fail_for_want_of_payment_tell_their_owner_once(house: H
     await house.watch(credential, 6)
     async with working(house.relay):
         await inbox.heard(7)
-    kinds = Counter(verified(call)["type"] for call in inbox.calls)
-    assert kinds == {"credential.paused": 1, "job.failed": 6}
+    told = [verified(call) for call in inbox.calls]
+    assert Counter(event["type"] for event in told) == {"credential.paused": 1, "job.failed": 6}
+    assert [event["data"]["polling"] for event in told if event["type"] == "credential.paused"] == ["continues"]
     assert await house.status_of(credential) is CredentialStatus.ACTIVE
 
 

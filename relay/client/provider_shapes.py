@@ -77,7 +77,16 @@ class LearnedPace(TypedDict):
     is_used: bool
 
 
+class UnknownWord(TypedDict):
+    """A word for a job's state that the definition does not know; jobs that it is said of stay pending."""
+
+    word: str
+    count: int
+    last_seen_at: str
+
+
 class ProviderInFull(Provider):
-    """A provider with what was learned of its jobs."""
+    """A provider with what was learned of its jobs, and what it said that nobody understood."""
 
     learned: list[LearnedPace]
+    unknown_words: list[UnknownWord] | None

@@ -48,7 +48,8 @@ class Key:
 def check_name(text: str) -> str:
     """The name of a key or a tenant as it is; raises Invalid for one that is none."""
     if not re.match(NAME_PATTERN, text) or text[-1:].isspace() or len(text) > NAME_CHARACTERS_MAX:
-        detail = f"{text!r} is no name: 1 to {NAME_CHARACTERS_MAX} letters, digits, spaces and ._@:/+-, a letter first"
+        characters = "letters, digits, spaces and ._@:/+-, a letter or a digit first and no space last"
+        detail = f"{text!r} is no name: 1 to {NAME_CHARACTERS_MAX} {characters}"
         raise Invalid("invalid_request", detail)
     return text
 

@@ -3,8 +3,12 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+import structlog
+
 from relay.clock import Clock
 from relay.domain.backoff import after_faults
+
+log = structlog.get_logger(__name__)
 
 FAULTS_BORNE = 5  # in a row, at one host
 SECONDS_FIRST = 5.0
@@ -52,3 +56,4 @@ class Breakers:
             rounds = breaker.faults - FAULTS_BORNE + 1
             pause_seconds = after_faults(rounds, SECONDS_FIRST, self._clock.dice(), SECONDS_MAX)
             breaker.closed_until = self._clock.monotonic() + pause_seconds
+            log.warning("host_down", host=host, faults_in_a_row=breaker.faults, pause_seconds=round(pause_seconds, 1))

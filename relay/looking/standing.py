@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import structlog
 
@@ -30,6 +31,8 @@ from relay.schedule import Limits, Noticeboard, Schedule
 from relay.store import Announcement, BusyCredential, Store
 
 log = structlog.get_logger(__name__)
+
+Polling = Literal["paused", "continues"]
 
 CONCURRENCY_DEFAULT = 10
 PROBING = Limits(interval_ms=round(PROBE_SECONDS * 1000), burst=1, concurrency=1)
@@ -76,7 +79,7 @@ class Standing:
         self._noticeboard = noticeboard
         self._clock = clock
         self._breakers = Breakers(clock)
-        self._curiosities = Curiosities(noticeboard)
+        self._curiosities = Curiosities(noticeboard, clock)
         self._throttles: defaultdict[str, _Throttle] = defaultdict(_Throttle)
         self._unresolved: set[str] = set()
 
@@ -200,9 +203,13 @@ class Standing:
         await self._schedule.limit(credential.id, budget(restored, sight.definition), self._clock.new_id("req"))
         await self._schedule.release(credential.id)
 
-    async def _announcement(self, credential: Credential, verdict: Verdict) -> Announcement:
-        event_type = "credential.resumed" if verdict.status is CredentialStatus.ACTIVE else "credential.paused"
-        data = credential_data(credential, verdict.status, verdict.reason, self._clock.now())
+    async def _announcement(
+        self, credential: Credential, verdict: Verdict, polling: Polling | None = None
+    ) -> Announcement:
+        is_active = verdict.status is CredentialStatus.ACTIVE
+        event_type = "credential.resumed" if is_active else "credential.paused"
+        polling = polling or ("continues" if is_active else "paused")
+        data = credential_data(credential, verdict.status, verdict.reason, polling, self._clock.now())
         return await self._announcer.operational(credential.tenant, event_type, data)
 
     async def _mark(
@@ -227,7 +234,8 @@ class Standing:
         try:
             if not await self._noticeboard.is_first(f"notice:{credential.id}:{status}", NOTICE_SECONDS):
                 return
-            entry = await self._announcement(credential, Verdict(status, observation.detail))
+            verdict = Verdict(status, observation.detail)
+            entry = await self._announcement(credential, verdict, polling="continues")
             await self._store.add_announcement(entry)
         except Unreachable as error:
             log.warning("notice_not_written", credential=credential.id, reason=str(error))
@@ -235,13 +243,19 @@ class Standing:
         await self._announcer.put([entry])
 
 
-def credential_data(credential: Credential, status: CredentialStatus, reason: str, now: datetime) -> dict[str, object]:
-    """The `data` of `credential.paused` and `credential.resumed`."""
+def credential_data(
+    credential: Credential, status: CredentialStatus, reason: str, polling: Polling, now: datetime
+) -> dict[str, object]:
+    """
+    The `data` of `credential.paused` and `credential.resumed`. `polling` tells a credential whose jobs are looked at no
+    more from one that is short of money for new ones.
+    """
     return {
         "credential": credential.id,
         "name": credential.name,
         "provider": credential.provider,
         "status": str(status),
         "reason": reason or None,
+        "polling": polling,
         "at": rfc3339(now),
     }

@@ -4,7 +4,7 @@ from relay.schedule.allowance import Allowance
 from relay.schedule.connection import connect, eviction_policy
 from relay.schedule.epoch import Epoch
 from relay.schedule.news import News
-from relay.schedule.noticeboard import Noticeboard
+from relay.schedule.noticeboard import Noticeboard, UnknownWord
 from relay.schedule.timetable import Schedule
 from relay.schedule.turns import Turn, Turns
 from relay.schedule.values import Counts, Done, Item, Later, Lease, Limits, Share
@@ -24,6 +24,7 @@ __all__ = [
     "Share",
     "Turn",
     "Turns",
+    "UnknownWord",
     "connect",
     "eviction_policy",
 ]

@@ -1,6 +1,7 @@
 """What workers tell each other so that a thing is said once and not by each of them; lost without harm."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -9,6 +10,16 @@ from relay.schedule.connection import answering
 
 WORDS_KEPT_MAX = 20  # of one provider
 WORDS_KEPT_SECONDS = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWord:
+    """A state word that no definition knows: how often workers saw it, when last, and the first answer with it."""
+
+    word: str
+    count: int
+    last_seen_ms: int
+    sample: dict[str, Any]
 
 
 class Noticeboard:
@@ -39,25 +50,42 @@ class Noticeboard:
         with answering():
             await self._redis.delete(f"relay:since:{name}")
 
-    async def note_word(self, provider: str, word: str, sample: dict[str, Any]) -> bool:
-        """Keeps the sample of an answer whose state word nobody knows, one for each word; True when it is new."""
-        key = f"relay:unknown:{provider}"
+    async def note_word(self, provider: str, word: str, sample: dict[str, Any], count: int, now_ms: int) -> bool:
+        """
+        So many more answers, the last of them now, whose state word nobody knows. Keeps the sample of the first one;
+        True when the word is new. Of a provider with too many such words no more are kept.
+        """
+        samples, counts, moments = _keys(provider)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hsetnx(key, word, json.dumps(sample))
-        pipeline.hlen(key)
-        pipeline.expire(key, WORDS_KEPT_SECONDS)
+        pipeline.hsetnx(samples, word, json.dumps(sample))
+        pipeline.hlen(samples)
         with answering():
-            is_new, count, _ = await pipeline.execute()
-        if is_new and count > WORDS_KEPT_MAX:
-            pipeline.hdel(key, word)
-            with answering():
-                await pipeline.execute()
-        return bool(is_new) and count <= WORDS_KEPT_MAX
+            is_new, words = await pipeline.execute()
+        if is_new and words > WORDS_KEPT_MAX:
+            pipeline.hdel(samples, word)
+        else:
+            pipeline.hincrby(counts, word, count)
+            pipeline.hset(moments, word, str(now_ms))
+        for key in (samples, counts, moments):
+            pipeline.expire(key, WORDS_KEPT_SECONDS)
+        with answering():
+            await pipeline.execute()
+        return bool(is_new) and words <= WORDS_KEPT_MAX
 
-    async def unknown_words(self, provider: str) -> dict[str, dict[str, Any]]:
-        """The samples by word; an answer belongs to a tenant, so only operators may see what is in them."""
+    async def unknown_words(self, provider: str) -> list[UnknownWord]:
+        """What is kept, the last seen first; a sample belongs to a tenant, so only operators may see what is in it."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hgetall(f"relay:unknown:{provider}")
+        for key in _keys(provider):
+            pipeline.hgetall(key)
         with answering():
-            told: dict[str, str] = (await pipeline.execute())[0]
-        return {word: json.loads(text) for word, text in sorted(told.items())}
+            samples, counts, moments = await pipeline.execute()
+        words = [
+            UnknownWord(word, int(counts.get(word, 1)), int(moments.get(word, 0)), json.loads(text))
+            for word, text in samples.items()
+        ]
+        return sorted(words, key=lambda one: (-one.last_seen_ms, one.word))
+
+
+def _keys(provider: str) -> tuple[str, str, str]:
+    """Hashes by word: a sample, how often it was seen, and when last."""
+    return f"relay:unknown:{provider}", f"relay:unknown:{provider}:counts", f"relay:unknown:{provider}:moments"

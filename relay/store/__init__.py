@@ -31,7 +31,7 @@ from relay.store.sql import Database, mapped
 from relay.store.sqlite import SqliteDatabase
 from relay.store.submissions import SubmissionVerbs
 from relay.store.subscriptions import SubscriptionVerbs
-from relay.store.upkeep import Duration, Stray, UpkeepVerbs
+from relay.store.upkeep import Duration, OldestPending, Stray, UpkeepVerbs
 
 __all__ = [
     "SEALED",
@@ -41,6 +41,7 @@ __all__ = [
     "Cipher",
     "Duration",
     "Ending",
+    "OldestPending",
     "OpenCall",
     "Parcel",
     "PendingDelivery",

@@ -191,8 +191,8 @@ class EventVerbs(Verbs):
 
         A record takes effect while its delivery is pending with `expected_attempts` made. A delivery that was held
         or cancelled during the call keeps its status, unless the call succeeded: what is acknowledged is not sent
-        again. The attempt is kept in any case: the call happened. A redelivery asked for during the call stays due whatever the call brought, and nothing is announced: the
-        delivery goes on.
+        again. The attempt is kept in any case: the call happened. A redelivery asked for during the call stays due
+        whatever the call brought, and nothing is announced: the delivery goes on.
         """
         return await in_bulk(self._record_attempts, records)
 

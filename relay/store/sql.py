@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from sqlite3 import SQLITE_NOTADB
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from relay.domain.errors import Unreachable
+from relay.domain.errors import BadSettings, Unreachable
 from relay.domain.place import Place
 from relay.store.migrations import upgrade
 from relay.store.rows import Vault
@@ -28,6 +29,7 @@ LIST_DEFAULT = 50
 COLLISIONS = ("40001", "40P01")  # serialization_failure, deadlock_detected
 UNREACHABLE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")  # connection, login, catalog, … , shutdown, I/O
 UNREACHABLE_CODES = ("25006", "42P01", "42703")  # read-only after a failover; not migrated yet (table, column)
+NO_DATABASE = "DATABASE_URL: the file that it names is no SQLite database; name another, or move that one away"
 
 log = structlog.get_logger(__name__)
 
@@ -206,10 +208,15 @@ def is_tenants(table: Table, tenant: str) -> ColumnElement[bool]:
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """The one place where a database that does not answer becomes Unreachable; everything else is our bug."""
+    """
+    The one place where a database that does not answer becomes Unreachable, and a file that is none BadSettings;
+    everything else is our bug.
+    """
     try:
         yield
     except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == SQLITE_NOTADB:
+            raise BadSettings([NO_DATABASE]) from error
         if _is_unreachable(error):
             raise Unreachable("database", _first_line(error.orig or error)) from error
         raise

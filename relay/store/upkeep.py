@@ -57,6 +57,13 @@ class Duration(NamedTuple):
     looks: int = 1
 
 
+class OldestPending(NamedTuple):
+    """When the oldest pending job and the oldest pending delivery were made; None: there is none."""
+
+    job: datetime | None
+    delivery: datetime | None
+
+
 class Stray(NamedTuple):
     """A subscription whose deliveries do not stand as it does, and the verb that mends it."""
 
@@ -97,6 +104,13 @@ class UpkeepVerbs(Verbs):
         """Pending deliveries created from `since` to `until`, the oldest first."""
         rows = await connection.execute(_between(PENDING_DELIVERIES, deliveries, since, until, limit))
         return [PendingDelivery(*row) for row in rows]
+
+    @reading
+    async def oldest_pending(self, connection: AsyncConnection) -> OldestPending:
+        """Since when there was something to do."""
+        job = select(func.min(jobs.c.created_at)).where(JOB_IS_PENDING).scalar_subquery()
+        delivery = select(func.min(deliveries.c.created_at)).where(DELIVERY_IS_PENDING).scalar_subquery()
+        return OldestPending(*(await connection.execute(select(job, delivery))).one())
 
     @reading
     async def overdue_jobs(self, connection: AsyncConnection, now: datetime, limit: int) -> list[Job]:

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relay.clock import Clock
+from relay.domain.ids import Prefix, is_id
 from relay.metrics import HTTP_DURATION, HTTP_REQUESTS
 from relay.web.problems import problem_response
 
@@ -16,6 +17,17 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 # W3C Trace Context: version, trace id, parent id, flags; ff is no version, and an id of zeros is none.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+# What a log line calls an object, by the head of its id; other lines about it use the same names.
+KINDS: dict[Prefix, str] = {
+    "job": "job",
+    "sub": "subscription",
+    "evt": "event_id",
+    "dlv": "delivery",
+    "crd": "credential",
+    "key": "key_id",
+    "rcv": "recovery",
+}
+PROBED = frozenset({"/healthz", "/readyz", "/metrics"})  # every few seconds, by machines
 CLIENT_CLOSED = 499  # nginx' number for a client that did not wait; seen in logs and metrics only
 
 log = structlog.get_logger(__name__)
@@ -42,7 +54,7 @@ class Edge:
             try:
                 await self._guarded(scope, receive, sender)
             finally:
-                self._record(scope, sender.status_code, self._clock.monotonic() - started)
+                self._record(scope, sender, self._clock.monotonic() - started)
                 structlog.contextvars.unbind_contextvars("tenant")  # a server may serve the next one in this context
 
     async def _guarded(self, scope: Scope, receive: Receive, sender: "Sender") -> None:
@@ -66,14 +78,26 @@ class Edge:
         told = TRACEPARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))
         return {"trace_id": told[1]} if told else {}
 
-    def _record(self, scope: Scope, status_code: int, duration_seconds: float) -> None:
+    def _record(self, scope: Scope, sender: "Sender", duration_seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        HTTP_REQUESTS.labels(method, route, str(status_code)).inc()
+        HTTP_REQUESTS.labels(method, route, str(sender.status_code)).inc()
         HTTP_DURATION.labels(route).observe(duration_seconds)
-        log.info(
-            "request", method=method, route=route, status=status_code, duration_ms=round(duration_seconds * 1000, 1)
+        named = _named(scope.get("path_params", {}).get("id", "")) | _named(sender.location.rpartition("/")[2])
+        is_routine = route in PROBED and sender.status_code < 400
+        (log.debug if is_routine else log.info)(
+            "request",
+            method=method,
+            route=route,
+            status=sender.status_code,
+            duration_ms=round(duration_seconds * 1000, 1),
+            **named,
         )
+
+
+def _named(text: str) -> dict[str, str]:
+    """The id under the name of what it names; nothing for a text that is no id, whoever sent it."""
+    return {name: text for head, name in KINDS.items() if is_id(head, text)}
 
 
 class Sender:
@@ -84,6 +108,7 @@ class Sender:
         self._state = state
         self.status_code = 500
         self.has_started = False
+        self.location = ""  # of what the request has made
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -93,5 +118,6 @@ class Sender:
             headers["x-request-id"] = self._state["request_id"]
             headers.update(self._state.get("limits", {}))
             headers.setdefault("cache-control", "no-store")
+            self.location = headers.get("location", "")
             headers.setdefault("x-content-type-options", "nosniff")
         await self._send(message)

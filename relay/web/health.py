@@ -11,9 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from relay.bootstrap import Relay
 from relay.domain.errors import Unreachable
+from relay.web.progress import progress
 
 CHECK_SECONDS_MAX = 3.0
 RETRY_AFTER_SECONDS = 5
+NOT_REBUILT = "Redis does not hold the whole schedule, and no worker has rebuilt it."
 
 Check = Callable[[Relay], Awaitable[dict[str, Any]]]
 
@@ -65,16 +67,18 @@ async def _migrations(relay: Relay) -> dict[str, Any]:
 async def _progress(relay: Relay) -> dict[str, Any]:
     """What could be worked on and is not for so long: nobody is working, or too few are."""
     bound_seconds = relay.settings.relay_ready_overdue_seconds
-    due_polls, poll_seconds = await relay.polls.overdue()
-    due_deliveries, delivery_seconds = await relay.deliveries.overdue()
-    late = {"polls": poll_seconds, "deliveries": delivery_seconds}
-    overdue = [name for name, seconds in late.items() if seconds >= bound_seconds]
+    told = await progress(relay)
+    late = {"polls": told.polls, "deliveries": told.deliveries}
+    overdue = [name for name, idle in late.items() if idle.oldest_seconds >= bound_seconds]
     return {
         "ok": not overdue,
+        **({"detail": NOT_REBUILT} if overdue and told.is_lost else {}),
         "overdue": overdue,
         "bound_seconds": bound_seconds,
-        "polls": {"due": due_polls, "oldest_overdue_seconds": round(poll_seconds, 3)},
-        "deliveries": {"due": due_deliveries, "oldest_overdue_seconds": round(delivery_seconds, 3)},
+        **{
+            name: {"due": idle.due, "oldest_overdue_seconds": round(idle.oldest_seconds, 3)}
+            for name, idle in late.items()
+        },
     }
 
 

@@ -20,6 +20,7 @@ from relay import metrics
 from relay.bootstrap import Relay
 from relay.domain.errors import Unreachable
 from relay.web.problems import Problem
+from relay.web.progress import progress
 
 KEY_PREFIX = "relay:metrics:"
 EXPIRE_SECONDS = 60
@@ -59,8 +60,8 @@ async def show(request: Request) -> Response:
     expositions: dict[str, str] = {}
     try:
         async with asyncio.timeout(REDIS_SECONDS_MAX):
-            await _measure(relay)
             expositions = await _published(relay)
+            await _measure(relay)
     except (Unreachable, RedisError, OSError, TimeoutError) as error:
         log.warning("numbers_of_this_process_alone", reason=str(error))
     expositions[process_name()] = metrics.exposition().decode()
@@ -73,7 +74,8 @@ async def publish(relay: Relay) -> None:
     while True:
         try:
             await relay.redis.set(key, metrics.exposition(), ex=EXPIRE_SECONDS)
-        except (RedisError, OSError) as error:
+            await _measure(relay)  # what it says next is true then, also where it was not asked for long
+        except (Unreachable, RedisError, OSError) as error:
             log.debug("numbers_not_published", reason=str(error))
         await relay.clock.sleep(PUBLISH_SECONDS)
 
@@ -95,10 +97,10 @@ def _admit(relay: Relay, authorization: str) -> None:
 
 
 async def _measure(relay: Relay) -> None:
-    for station, schedule in (("poll", relay.polls), ("deliver", relay.deliveries)):
-        due, oldest_seconds = await schedule.overdue()
-        metrics.DUE.labels(station).set(due)
-        metrics.OLDEST_OVERDUE.labels(station).set(oldest_seconds)
+    told = await progress(relay)
+    for station, idle in (("poll", told.polls), ("deliver", told.deliveries)):
+        metrics.DUE.labels(station).set(idle.due)
+        metrics.OLDEST_OVERDUE.labels(station).set(idle.oldest_seconds)
 
 
 async def _published(relay: Relay) -> dict[str, str]:

@@ -167,7 +167,7 @@ async def test_who_may_not_ask_for_the_eviction_policy_or_the_run_id_goes_withou
     )
     guest = connect(f"unix://guest:pass@{server.socket}")
     assert await eviction_policy(guest) is None
-    epoch = Epoch(guest)
+    epoch = Epoch(guest, Clock())
     assert await epoch.is_lost()
     assert await epoch.mark()
     assert not await epoch.is_lost()

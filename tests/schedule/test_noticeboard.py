@@ -4,7 +4,7 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from relay.schedule import Noticeboard
+from relay.schedule import Noticeboard, UnknownWord
 from relay.schedule.noticeboard import WORDS_KEPT_MAX
 
 HOUR_MS = 3_600_000
@@ -43,11 +43,17 @@ async def test_since_ends_by_itself_when_it_is_not_said_again(redis: Redis) -> N
 
 async def test_the_first_sample_of_a_word_is_kept_and_so_many_words_at_most(redis: Redis) -> None:
     board = Noticeboard(redis)
-    assert await board.note_word("p", "marinating", {"body": "first"})
-    assert not await board.note_word("p", "marinating", {"body": "second"})
-    kept = [await board.note_word("p", f"word {number}", {}) for number in range(WORDS_KEPT_MAX + 5)]
+    assert await board.note_word("p", "marinating", {"body": "first"}, 1, 1000)
+    assert not await board.note_word("p", "marinating", {"body": "second"}, 3, 5000)
+    kept = [await board.note_word("p", f"word {number}", {}, 1, 2000) for number in range(WORDS_KEPT_MAX + 5)]
     assert sum(kept) == WORDS_KEPT_MAX - 1
     words = await board.unknown_words("p")
     assert len(words) == WORDS_KEPT_MAX
-    assert words["marinating"] == {"body": "first"}
-    assert await board.unknown_words("q") == {}
+    assert words[0] == UnknownWord("marinating", 4, 5000, {"body": "first"})
+    assert {one.count for one in words[1:]} == {1}
+    assert await board.unknown_words("q") == []
+
+
+async def test_words_are_forgotten_when_none_comes_any_more(redis: Redis) -> None:
+    await Noticeboard(redis).note_word("p", "marinating", {}, 1, 1000)
+    assert len([key for key in await redis.keys("relay:unknown:p*") if await redis.ttl(key) > 0]) == 3

@@ -54,6 +54,7 @@ async def work(store: Store) -> None:
     await store.load_jobs([one.id])
     await store.recent_pending_jobs(NOW, NOW, 9)
     await store.pending_jobs("job_", 9)
+    await store.oldest_pending()
     await store.overdue_jobs(NOW, 9)
     await store.credentials_with_pending()
     await store.remove_credential(TENANT, used.id)

@@ -58,6 +58,18 @@ async def test_pending_deliveries_are_walked_by_id_and_the_recent_by_time(store:
     assert await store.recent_pending_deliveries(NOW + SECOND, NOW + SECOND, 9) == [rows[1]]
 
 
+async def test_the_oldest_that_is_pending_says_since_when_there_was_something_to_do(store: Store) -> None:
+    assert await store.oldest_pending() == (None, None)
+    done, first, second = (job(created_at=NOW + number * SECOND) for number in range(3))
+    await store.register_jobs(registrations(second, first, done))
+    await store.advance_jobs([Ending(ended(done))])
+    assert await store.oldest_pending() == (NOW + SECOND, None)
+    held = announcement(event(), "sub_1", status=DeliveryStatus.HELD, created_at=NOW)
+    for one in (held, *(announcement(event(), "sub_1", created_at=NOW + number * SECOND) for number in (4, 3))):
+        await store.add_announcement(one)
+    assert await store.oldest_pending() == (NOW + SECOND, NOW + 3 * SECOND)
+
+
 async def test_overdue_jobs_come_the_longest_overdue_first(store: Store) -> None:
     late, later, in_time = (job(deadline_at=NOW + number * SECOND) for number in (2, 1, 9))
     done = job(deadline_at=NOW)

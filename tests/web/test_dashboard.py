@@ -212,3 +212,12 @@ async def test_another_tenants_thing_is_a_page_that_says_there_is_none(house: Ho
         for path in LISTS:
             page = await visitor.page(path)
             assert not any(one in page for one in (*ids.values(), "theirs", subscription["url"]))
+
+
+async def test_an_address_without_a_page_is_told_of_on_a_page(house: House) -> None:
+    async with signed_in(house) as visitor:
+        for path in ("/dashboard", "/dashboard/nope", "/dashboard/jobs/x/y", "/dashboard/sign-in"):
+            assert "no page at this address" in await visitor.page(path, 404)
+    async with house.client(None) as stranger:
+        asked = await stranger.get("/dashboard/nope")
+    assert (asked.status_code, asked.headers["content-type"]) == (401, "text/html; charset=utf-8")

@@ -1,8 +1,14 @@
 """Tests of whether the relay lives, gets on with its work, and counts it."""
 
+import re
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from relay.domain.moments import to_ms
+from redis.asyncio import Redis
+
+from relay.clock import Clock
+from relay.domain.moments import seconds_after, to_ms
 from relay.schedule import Item, Schedule
 from relay.store import migrate
 from relay.web.numbers import KEY_PREFIX
@@ -20,6 +26,19 @@ relay_lateness_seconds_bucket{le="+Inf",station="poll"} 5.0
 relay_lateness_seconds_count{station="poll"} 5.0
 relay_lateness_seconds_sum{station="poll"} 0.5
 """
+
+
+class Ahead(Clock):
+    """The real one, moved ahead by hand; it waits as the real one does."""
+
+    def __init__(self) -> None:
+        self.by_seconds = 0.0
+
+    def now(self) -> datetime:
+        return seconds_after(super().now(), self.by_seconds)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.by_seconds
 
 
 async def put_long_ago(house: House, station: str, item: Item) -> None:
@@ -54,6 +73,55 @@ async def test_an_overdue_delivery_counts_as_well_and_is_named(house: House) -> 
     await put_long_ago(house, "deliver", Item("sub_a", "dlv_a"))
     view = told(await house.api.get("/readyz"), 503)
     assert view["checks"]["progress"]["overdue"] == ["deliveries"]
+
+
+async def overdue_everywhere(house: House) -> tuple[list[str], list[bool], list[bool]]:
+    """What readiness calls overdue, and whether the statistics and the numbers say so of polls and of deliveries."""
+    overdue: list[str] = (await house.api.get("/readyz")).json()["checks"]["progress"]["overdue"]
+    stats = told(await house.api.get("/v1/stats"))
+    in_stats = [stats[f"oldest_overdue_{what}_seconds"] >= OVERDUE_SECONDS_MAX for what in ("poll", "delivery")]
+    page = (await house.api.get("/metrics")).text
+    shown = [
+        max(float(text) for text in re.findall(rf'relay_oldest_overdue_seconds.*station="{station}".* (\S+)', page))
+        for station in ("poll", "deliver")
+    ]
+    return overdue, in_stats, [seconds >= OVERDUE_SECONDS_MAX for seconds in shown]
+
+
+async def test_what_redis_forgot_and_nobody_put_back_is_overdue(
+    database_url: str, redis_url: str, redis: Redis
+) -> None:
+    clock = Ahead()
+    async with opened(database_url, redis_url, clock) as house:
+        await house.add_credential()
+        subscription = await house.add_subscription()
+        await house.add_job()
+        told(await house.api.post(f"/v1/subscriptions/{subscription['id']}/test"), 202)
+        await house.relay.sweep.rebuild()
+        await redis.flushdb()
+        assert await overdue_everywhere(house) == ([], [False, False], [False, False])
+        clock.by_seconds += OVERDUE_SECONDS_MAX + 1
+        both = (["polls", "deliveries"], [True, True], [True, True])
+        assert await overdue_everywhere(house) == both
+        progress: dict[str, Any] = told(await house.api.get("/readyz"), 503)["checks"]["progress"]
+        assert "no worker has rebuilt it" in progress["detail"]
+        await house.relay.sweep.tick()
+        assert await overdue_everywhere(house) == ([], [False, False], [False, False])
+
+
+async def test_a_relay_with_nothing_to_do_is_ready_before_the_first_worker_comes(
+    database_url: str, redis_url: str
+) -> None:
+    clock = Ahead()
+    async with opened(database_url, redis_url, clock) as house:
+        told(await house.api.get("/readyz"))
+        clock.by_seconds += 3600
+        told(await house.api.get("/readyz"))
+        await house.add_credential()
+        await house.add_job()  # and this one waits from now on, however long ago Redis forgot the rest
+        assert told(await house.api.get("/readyz"))["checks"]["progress"]["overdue"] == []
+        clock.by_seconds += OVERDUE_SECONDS_MAX + 1
+        assert told(await house.api.get("/readyz"), 503)["checks"]["progress"]["overdue"] == ["polls"]
 
 
 async def test_how_long_something_may_be_overdue_is_the_operators_to_say(database_url: str, redis_url: str) -> None:

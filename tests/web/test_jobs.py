@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from relay.domain.credential import CredentialStatus
-from relay.domain.job import Memo
+from relay.domain.job import JobStatus, Memo
 from relay.schedule import Item
 from tests.web.house import House, faults, opened, refused, told
 
@@ -104,6 +105,28 @@ async def test_a_callback_whose_name_leads_inside_is_refused_and_one_unknown_is_
     told(await house.api.post("/v1/jobs", json=body), 201)
     body = {"provider": "camb", "provider_job_id": "b", "callback": {"url": "http://no-such-name.invalid/hook"}}
     told(await house.api.post("/v1/jobs", json=body), 201)
+
+
+async def test_what_a_known_job_does_not_take_on_is_told(house: House) -> None:
+    await house.add_credential()
+    first = await house.add_job("known", metadata={"order": "1"}, params={"kind": "dub"})
+    same = {"provider": "camb", "provider_job_id": "known"}
+    for more in ({}, {"metadata": {"order": "1"}, "params": {"kind": "dub"}}):
+        assert told(await house.api.post("/v1/jobs", json={**same, **more}))["warnings"] == []
+    other = {**same, "metadata": {"order": "2"}, "params": {"kind": "tts"}}
+    single = told(await house.api.post("/v1/jobs", json=other))
+    (item,) = told(await house.api.post("/v1/jobs/batch", json={"jobs": [other]}))["data"]
+    for view in (single, item["job"]):
+        assert (view["metadata"], view["params"]) == ({"order": "1"}, {"kind": "dub"})
+        assert [warning.split()[-5] for warning in view["warnings"]] == ["params", "metadata"]
+    job = (await house.relay.store.load_jobs([first["id"]]))[first["id"]]
+    ended = replace(job, status=JobStatus.COMPLETED, completed_at=house.relay.clock.now())
+    await house.relay.store.advance_jobs(await house.relay.announcer.endings([ended], {}))
+    late = {**same, "callback": {"url": "http://127.0.0.1:9/hook"}}
+    view = told(await house.api.post("/v1/jobs", json=late))
+    assert view["callback"] is None
+    assert ["callback" in warning for warning in view["warnings"]] == [True]
+    assert told(await house.api.get(f"/v1/jobs/{first['id']}"))["warnings"] == []
 
 
 async def test_a_batch_answers_each_item_in_order(house: House) -> None:

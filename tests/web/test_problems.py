@@ -1,11 +1,16 @@
 """Tests of errors as problems, and of what every answer carries."""
 
+from collections.abc import Awaitable
+from dataclasses import replace
+
+import httpx
 import pytest
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from relay.schedule import connect
 from tests.web.house import House, refused, told
 
 
@@ -55,7 +60,7 @@ async def test_a_traces_id_is_in_every_log_line_of_its_request(house: House) -> 
 
     async def logged(traceparent: str) -> list[object]:
         with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
-            await house.api.get("/healthz", headers={"traceparent": traceparent})
+            await house.api.get("/v1/event-types", headers={"traceparent": traceparent})
         return [line.get("trace_id") for line in lines]
 
     assert await logged(f"00-{trace_id}-00f067aa0ba902b7-01") == [trace_id]
@@ -69,6 +74,49 @@ async def test_a_traces_id_is_in_every_log_line_of_its_request(house: House) -> 
         f"00-{trace_id.upper()}-00f067aa0ba902b7-01",
     ):
         assert await logged(wrong) == [None]
+
+
+async def test_probes_leave_no_line_while_all_is_well(house: House) -> None:
+    async def seen(path: str) -> list[tuple[str, int]]:
+        with structlog.testing.capture_logs() as lines:
+            await house.client(None).get(path)
+        return [(line["route"], line["status"]) for line in lines if line["log_level"] != "debug" and "route" in line]
+
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert await seen(path) == []
+    assert await seen("/v1/jobs") == [("/v1/jobs", 401)]
+    await house.relay.redis.aclose()
+    house.app.state.relay = replace(house.relay, redis=connect("redis://127.0.0.1:1/0"))
+    assert await seen("/readyz") == [("/readyz", 503)]
+
+
+async def test_a_requests_log_line_names_what_it_was_about_and_what_it_made(house: House) -> None:
+    await house.add_credential()
+
+    async def named(request: Awaitable[httpx.Response]) -> dict[str, object]:
+        with structlog.testing.capture_logs() as lines:
+            response = await request
+        assert response.status_code < 300, response.text
+        (line,) = [line for line in lines if line["event"] == "request"]
+        usual = {"event", "log_level", "method", "route", "status", "duration_ms"}
+        return {name: value for name, value in line.items() if name not in usual}
+
+    asked = {"provider": "camb", "provider_job_id": "c-1"}
+    made = await named(house.api.post("/v1/jobs", json=asked))
+    (job,) = told(await house.api.get("/v1/jobs"))["data"]
+    assert made == {"job": job["id"]}
+    assert await named(house.api.get(f"/v1/jobs/{job['id']}")) == {"job": job["id"]}
+    subscription = await house.add_subscription()
+    tested = await named(house.api.post(f"/v1/subscriptions/{subscription['id']}/test"))
+    (delivery,) = told(await house.api.get("/v1/deliveries"))["data"]
+    assert tested == {"subscription": subscription["id"], "delivery": delivery["id"]}
+    assert await named(house.api.get("/v1/jobs")) == {}
+
+
+async def test_what_is_no_id_does_not_get_into_the_log(house: House) -> None:
+    with structlog.testing.capture_logs() as lines:
+        refused(await house.api.get("/v1/jobs/rl_a-key-in-the-wrong-place"), 404, "not_found")
+    assert "wrong-place" not in str(lines)
 
 
 async def test_no_answer_is_kept_by_a_cache(house: House) -> None:

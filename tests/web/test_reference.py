@@ -18,7 +18,7 @@ from relay.web.reference.examples import JOB, REQUESTS, event
 from relay.web.reference.fields import FIELDS
 from relay.web.reference.meanings import MEANINGS
 from relay.web.routes import OPEN_ROUTES, OPERATIONS
-from tests.web.house import House
+from tests.web.house import House, opened
 from tests.web.reference import DOCUMENT
 
 ROOT = Path(__file__).parents[2]
@@ -185,3 +185,21 @@ async def test_a_provider_shows_what_was_learned_of_its_jobs(house: House) -> No
     assert learned["median_seconds"] == 20.5
     assert 38 <= learned["p95_seconds"] <= 40
     assert learned["looks_per_job"] == 20.5
+
+
+async def test_a_provider_shows_the_words_that_nobody_knows_and_not_who_was_told_them(house: House) -> None:
+    assert (await house.api.get("/v1/providers/camb")).json()["unknown_words"] == []
+    sample = {"job": "job_of_somebody", "body": "of somebody"}
+    await house.relay.noticeboard.note_word("camb", "RENDERING", sample, 3, 1_767_323_045_000)
+    await house.relay.noticeboard.note_word("vocu", "other", {}, 1, 1_767_323_045_000)
+    shown = await house.api.get("/v1/providers/camb")
+    assert shown.json()["unknown_words"] == [
+        {"word": "RENDERING", "count": 3, "last_seen_at": "2026-01-02T03:04:05.000Z"}
+    ]
+    assert "somebody" not in shown.text
+
+
+async def test_a_provider_is_shown_without_redis(database_url: str) -> None:
+    async with opened(database_url, "unix:///nowhere/redis.sock", RELAY_API_REQUESTS_PER_SECOND="0") as house:
+        shown = (await house.api.get("/v1/providers/camb")).json()
+    assert (shown["name"], shown["unknown_words"]) == ("camb", None)

@@ -39,7 +39,7 @@ async def sign_in(request: Request) -> Response:
         return sign_in_page(request, error.status_code, way, wrong)
     except Unreachable as error:
         return refusal(request, error)
-    log.info("signed_in", key=key.id, tenant=key.tenant)
+    log.info("signed_in", key_id=key.id, tenant=key.tenant)
     response = RedirectResponse(way, 303)
     session.begin(relay, key, response)
     return response

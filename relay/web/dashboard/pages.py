@@ -14,6 +14,7 @@ from relay.web import credentials, deliveries, jobs, subscriptions, timeline
 from relay.web.checks import METADATA_PREFIX
 from relay.web.dashboard.actions import scope_of
 from relay.web.dashboard.visit import Visit
+from relay.web.problems import Problem
 from relay.web.schemas import (
     CredentialsQuery,
     DeliveriesQuery,
@@ -131,6 +132,11 @@ async def list_credentials(visit: Visit) -> Response:
         statuses=[str(status) for status in CredentialStatus],
         **_beside(query, listed),
     )
+
+
+async def show_nothing(_visit: Visit) -> Response:
+    """For an address below the dashboard's that there is no page at."""
+    raise Problem(404, "not_found", "There is no page at this address.")
 
 
 def _named(text: str) -> str | None:

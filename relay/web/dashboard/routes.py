@@ -27,4 +27,5 @@ def routes() -> list[BaseRoute]:
         Route("/dashboard/sign-in", door.sign_in, methods=["POST"]),
         Route("/dashboard/sign-out", door.sign_out, methods=["POST"]),
         Route("/assets/{name}", assets.show, methods=["GET"]),
+        Route("/dashboard{rest:path}", shown(pages.show_nothing), methods=["GET"]),
     ]

@@ -44,7 +44,8 @@ FIELDS: dict[str, str] = {
     "Job.url": "The job's own address.",
     "CreatedJob.url": "The job's own address.",
     "EndedJob.url": "The job's own address.",
-    "warnings": "What to know of the provider, such as that it closes.",
+    "warnings": "What to know of the provider, such as that it closes, of the result (a link that leads nowhere), or "
+    "of what a job that was known already has not taken on.",
     "callback": "The subscription for this job alone; null where none was asked for.",
     "BatchItem.status": "The status code that the item would have had by itself.",
     "BatchItem.job": "There unless the item was refused.",
@@ -129,6 +130,10 @@ FIELDS: dict[str, str] = {
     "budget": "What one credential may ask of it, unless it says otherwise.",
     "learned": "What was learned of how long its jobs take.",
     "is_used": "Whether there are enough samples to pace looks by.",
+    "unknown_words": "Words for a job's state that nobody knows, the last seen first; null: nobody can tell.",
+    "word": "As the provider said it; empty where the answer had no word for the state at all.",
+    "UnknownWord.count": "How often it was seen, as far as that was kept.",
+    "last_seen_at": "When it was last seen.",
     "is_default": "Whether a subscription gets it unless it says otherwise.",
     # of problems
     "Problem.type": "Leads to a page that says what it means and what helps.",

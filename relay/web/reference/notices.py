@@ -19,13 +19,17 @@ class TestNotice(Shape):
 
 
 class CredentialNotice(Shape):
-    """The data of `credential.paused` and `credential.resumed`."""
+    """
+    The data of `credential.paused` and `credential.resumed`. Where a job ended for want of money `polling` continues:
+    its credential is looked at further, only new jobs will fare no better. No `credential.resumed` follows upon that.
+    """
 
     credential: CredentialId
     name: str
     provider: str
     status: CredentialStatus
     reason: str | None
+    polling: Literal["paused", "continues"]
     at: Moment
 
 

@@ -1,6 +1,6 @@
 """What a provider looks like: its definition as the API shows it, and what was learned of its jobs."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import Field
@@ -85,7 +85,16 @@ class LearnedPace(Shape):
     is_used: bool
 
 
+class UnknownWord(Shape):
+    """A word for a job's state that the definition does not know; jobs that it is said of stay pending."""
+
+    word: str
+    count: int
+    last_seen_at: datetime
+
+
 class ProviderInFull(Provider):
-    """A provider with what was learned of its jobs."""
+    """A provider with what was learned of its jobs, and what it said that nobody understood."""
 
     learned: list[LearnedPace]
+    unknown_words: list[UnknownWord] | None
