@@ -15,7 +15,7 @@ VENV_READY := $(VENV)/ready
 RUN_READY := $(VENV)/ready-to-run
 TEST_READY := $(VENV)/ready-to-test
 
-.PHONY: run setup test lint docs lock bench fuzz clean
+.PHONY: run setup test lint docs lock bench fuzz clean moved
 
 run: $(RUN_READY)
 	@exec $(BIN)/relay dev $(ARGS)
@@ -54,6 +54,11 @@ clean:
 	rm -rf $(VENV) .relay build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The commands in .venv hold the path that it was made at, so in a checkout that was moved it is made anew.
+ifneq ($(or $(shell cat $(VENV_READY) 2>/dev/null),$(CURDIR)),$(CURDIR))
+$(VENV_READY) $(RUN_READY): moved
+endif
+
 # --clear: a half-made .venv, or another Python's, is made anew.
 $(VENV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -63,7 +68,7 @@ $(VENV_READY):
 		echo "'$(PYTHON)' came without venv or ensurepip. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Building $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@touch $@
+	@pwd -P > $@
 
 # The relay itself comes last, without a look at any index: its build tools are in the lock.
 $(RUN_READY): requirements.txt pyproject.toml | $(VENV_READY)

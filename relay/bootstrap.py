@@ -14,7 +14,7 @@ from relay.announce import FIRST_IN_FLIGHT, Announcer
 from relay.clock import Clock
 from relay.deliver import Deliver
 from relay.domain.credential import Credential, CredentialStatus
-from relay.domain.errors import BadSettings
+from relay.domain.errors import BadSettings, Fault, Unreachable
 from relay.domain.ids import make_id
 from relay.egress import Egress, Guard
 from relay.looking.desk import Desk
@@ -121,7 +121,7 @@ def _build(
     news: News,
 ) -> Relay:
     tokens = Tokens(settings.secret_keys)
-    epoch = Epoch(redis)
+    epoch = Epoch(redis, clock)
     announcer = Announcer(store, deliveries, news, tokens, clock, settings.public_url)
     desk = Desk(store, catalog, clock)
     noticeboard = Noticeboard(redis)
@@ -175,26 +175,62 @@ async def ensure_environment_credentials(relay: Relay) -> None:
     Raises BadSettings for a set that is not whole; a variable that nobody knows is only warned about.
     """
     told = provider_variables()
+    credentials, faults = _environment_credentials(relay, told)
+    for name in told:
+        log.warning("unknown_variable", variable=name, fix="no setting and no provider's secret has this name")
+    if faults:
+        raise BadSettings(faults)
+    for credential in credentials:
+        await relay.store.put_credential(credential)
+
+
+async def rehearse(settings: Settings) -> None:
+    """
+    Raises BadSettings or BadDefinition with all that would keep a process of the relay from starting; nothing is
+    written. For whoever starts a server next, which could tell it only as a traceback.
+
+    A database that is away is none of that: it may come.
+    """
+    async with open_relay(settings) as relay:
+        _, faults = _environment_credentials(relay, provider_variables())
+        try:
+            await check_database(relay.store)
+        except Unreachable:
+            pass
+        except BadSettings as error:
+            faults = [*error.faults, *faults]
+    if faults:
+        raise BadSettings(faults)
+
+
+def _environment_credentials(relay: Relay, told: dict[str, str]) -> tuple[list[Credential], list[str]]:
+    """The whole credentials that `told` names, and the faults of the others; it loses the variables of both."""
+    credentials: list[Credential] = []
     faults: list[str] = []
     for definition in relay.catalog:
         secrets, params = _taken(told, definition)
         if not secrets and not params:
             continue
-        faults += [
-            f"RELAY_{definition.name.upper()}_…: {fault.detail}"
-            for fault in relay.register.check_credential(definition.name, secrets, params, None)
-        ]
-        if not faults:
-            await relay.store.put_credential(_credential(relay.clock, definition, secrets, params))
-    for name in told:
-        log.warning("unknown_variable", variable=name, fix="no setting and no provider's secret has this name")
-    if faults:
-        raise BadSettings(faults)
+        wrong = relay.register.check_credential(definition.name, secrets, params, None)
+        faults += [_in_variables(definition, fault) for fault in wrong]
+        if not wrong:
+            credentials.append(_credential(relay.clock, definition, secrets, params))
+    return credentials, faults
+
+
+def _in_variables(definition: Definition, fault: Fault) -> str:
+    """A credential's fault, said of the variable that it stands in or that is missing."""
+    prefix = _prefix(definition)
+    kind, _, name = fault.pointer.removeprefix("/").partition("/")
+    if name:
+        return f"{prefix}{name.upper()}: {fault.detail}"
+    known = definition.secret_names() if kind == "secrets" else definition.credential_param_names()
+    return f"{', '.join(prefix + one.upper() for one in known)}: {fault.detail}"
 
 
 def _taken(told: dict[str, str], definition: Definition) -> tuple[dict[str, str], dict[str, str]]:
     """The provider's secrets and params out of `told`, from which they are removed."""
-    prefix = f"RELAY_{definition.name.upper()}_"
+    prefix = _prefix(definition)
     secrets = {
         name: told.pop(prefix + name.upper()) for name in definition.secret_names() if prefix + name.upper() in told
     }
@@ -204,6 +240,10 @@ def _taken(told: dict[str, str], definition: Definition) -> tuple[dict[str, str]
         if prefix + name.upper() in told
     }
     return secrets, params
+
+
+def _prefix(definition: Definition) -> str:
+    return f"RELAY_{definition.name.upper()}_"
 
 
 def _credential(clock: Clock, definition: Definition, secrets: dict[str, str], params: dict[str, str]) -> Credential:
@@ -228,9 +268,9 @@ def _credential(clock: Clock, definition: Definition, secrets: dict[str, str], p
     )
 
 
-async def check_database(relay: Relay) -> None:
+async def check_database(store: Store) -> None:
     """Raises BadSettings when the database is behind this version's migrations; Unreachable when it is away."""
-    current, head = await relay.store.revision()
+    current, head = await store.revision()
     if current is None or current < head:
         raise BadSettings(
             [f"DATABASE_URL: the database is at {current or 'nothing'}, {head} is needed; run `relay migrate`"]

@@ -1,8 +1,10 @@
 """The environment, read once and checked whole, so that nothing else has to read it."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -16,6 +18,10 @@ API_KEY_LENGTH_MIN = 16
 RETRY_SCHEDULE_SECONDS = (5.0, 30.0, 120.0, 300.0, 600.0, 1200.0, 1500.0, 3600.0, 7200.0, 18000.0, 36000.0, 36000.0)
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+asyncpg", "sqlite+aiosqlite")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+FILE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "unix")  # what follows is a path
+HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:/?#]*)(?::(?P<port>[^/?#]*))?")
+PORT_MAX = 65_535
+GAP_SECONDS_MAX = 31_536_000
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
@@ -28,7 +34,7 @@ class Settings(BaseSettings):
 
     database_url: str = "sqlite:///relay.db"
     redis_url: str = "redis://localhost:6379/0"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(8000, ge=0, le=PORT_MAX)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     web_concurrency: int = Field(1, ge=1, le=256)
 
@@ -81,14 +87,13 @@ class Settings(BaseSettings):
             return value
         if value.strip().lower() == "none":
             return ()
-        return tuple(float(part) for part in value.split(",") if part.strip())
-
-    @field_validator("relay_retry_schedule")
-    @classmethod
-    def _not_negative(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 <= seconds <= 31_536_000 for seconds in value):
-            raise ValueError("each gap is a number of seconds from 0 to 31536000")
-        return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        gaps = [_gap(part) for part in parts]
+        wrong = [repr(part) for part, gap in zip(parts, gaps, strict=True) if gap is None]
+        if wrong:
+            rule = f"each gap is a number of seconds from 0 to {GAP_SECONDS_MAX}, or the whole is `none`"
+            raise ValueError(f"{rule}; not {', '.join(wrong)}")
+        return tuple(gap for gap in gaps if gap is not None)
 
     @field_validator("relay_secret_key")
     @classmethod
@@ -121,6 +126,8 @@ class Settings(BaseSettings):
         known = {"database_url": DATABASE_SCHEMES, "redis_url": REDIS_SCHEMES}.get(name, ("http", "https"))
         if value and urlsplit(value).scheme not in known:
             raise ValueError(f"the URL starts with one of {', '.join(f'{scheme}://' for scheme in known)}")
+        if value and not _has_usable_port(value):
+            raise ValueError(f"the port in the URL is a number from 1 to {PORT_MAX}")
         return value
 
     @property
@@ -134,20 +141,22 @@ class Settings(BaseSettings):
         return tuple(key.get_secret_value() for key in self.relay_secret_key)
 
 
-def load(environment: Mapping[str, str] | None = None, *, needs_secret_key: bool = False) -> Settings:
+def load(
+    environment: Mapping[str, str] | None = None, *, needs_secret_key: bool = False, needs_port: bool = False
+) -> Settings:
     """
-    The settings of this process.
+    The settings of this process; with `needs_secret_key` those of one that works with what is stored and defined, with
+    `needs_port` of one that listens on it.
 
     Raises BadSettings with a line for every fault, each naming the variable and the fix.
     """
     environment = os.environ if environment is None else environment
     told = {name: environment[name.upper()] for name in Settings.model_fields if environment.get(name.upper())}
-    faults = []
-    if needs_secret_key and not told.get("relay_secret_key"):
-        faults.append(
-            "RELAY_SECRET_KEY is not set: it encrypts credentials at rest. Set it to a long random text, "
-            "such as the output of `openssl rand -base64 32`, and keep it."
-        )
+    faults: list[str] = []
+    if needs_secret_key:
+        faults += _lacking(told)
+    if needs_port and re.fullmatch(r"\s*0+\s*", told.get("port", "")):
+        faults.append(f"PORT: a number from 1 to {PORT_MAX}; 0, which is any that is free, is for `relay dev` alone")
     try:
         settings = Settings.model_validate(told)
     except ValidationError as error:
@@ -169,6 +178,34 @@ def provider_variables(environment: Mapping[str, str] | None = None) -> dict[str
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that `relay dev` starts: this one's, with the changes."""
     return {**os.environ, **changes}
+
+
+def _lacking(told: Mapping[str, str]) -> Iterator[str]:
+    if not told.get("relay_secret_key"):
+        yield (
+            "RELAY_SECRET_KEY is not set: it encrypts credentials at rest. Set it to a long random text, "
+            "such as the output of `openssl rand -base64 32`, and keep it."
+        )
+    folder = told.get("relay_providers_dir")
+    if folder and not Path(folder).is_dir():
+        yield f"RELAY_PROVIDERS_DIR: {folder}: there is no such folder"
+
+
+def _gap(text: str) -> float | None:
+    """The seconds of one gap; None for what is none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= GAP_SECONDS_MAX else None
+
+
+def _has_usable_port(url: str) -> bool:
+    """False when the URL names a port that cannot be; a user's password before it may hold anything."""
+    scheme, _, rest = url.partition("://")
+    found = HOST_AND_PORT.match(rest.rpartition("@")[2])
+    port = found["port"] if found and scheme.lower() not in FILE_SCHEMES else None
+    return not port or (port.isascii() and port.isdigit() and 0 < int(port) <= PORT_MAX)
 
 
 def _line(location: tuple[int | str, ...], message: str) -> str:

@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import json
+import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from arq import cron
 from arq.connections import RedisSettings
 from arq.cron import CronJob
 from arq.worker import Function, Worker, func
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,7 +28,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from relay import metrics
 from relay.bootstrap import Relay, check_database, ensure_environment_credentials, open_relay
 from relay.clock import Clock
-from relay.domain.errors import Unreachable
+from relay.domain.errors import BadSettings, Unreachable
 from relay.logs import configure
 from relay.schedule import connect, eviction_policy
 from relay.settings import Settings, load
@@ -42,6 +45,12 @@ EVERY_OTHER_SECOND = set(range(0, 60, 2))
 CRON_STALL_SECONDS = 10.0
 QUEUE_EXPIRE_SECONDS = 3600
 METRICS_EXPIRE_SECONDS = 60
+AS_REDIS_READS_IT = frozenset(
+    {
+        *("username", "password"),
+        *("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"),
+    }
+)
 PULSE_KEY = "relay:worker"  # some worker's, and with its host's name behind it that host's
 PULSE_SECONDS = 30  # a worker that says nothing for so long is dead or hangs
 CHECK_SECONDS_MAX = 5.0
@@ -111,16 +120,17 @@ def check_pulse(url: str, *, anywhere: bool) -> str:
     Raises Unreachable when none has, or when Redis cannot tell.
     """
     place = "anywhere" if anywhere else "on this host"
-    if not asyncio.run(_has_pulse(url, PULSE_KEY if anywhere else _pulse_of_host())):
+    if not asyncio.run(has_pulse(url, anywhere=anywhere)):
         raise Unreachable("worker", f"none {place} has worked within {PULSE_SECONDS} seconds")
     return f"a worker {place} is at work"
 
 
-async def _has_pulse(url: str, key: str) -> bool:
+async def has_pulse(url: str, *, anywhere: bool) -> bool:
+    """Whether a worker of this host (`anywhere`: of any) has worked within PULSE_SECONDS. Raises Unreachable."""
     redis = connect(url)
     try:
         async with asyncio.timeout(CHECK_SECONDS_MAX):
-            return bool(await redis.exists(key))
+            return bool(await redis.exists(PULSE_KEY if anywhere else _pulse_of_host()))
     except (RedisError, OSError, TimeoutError) as error:
         raise Unreachable("redis", str(error) or "no answer in time") from error
     finally:
@@ -147,7 +157,7 @@ async def startup(ctx: dict[str, Any]) -> None:
     raise_file_limit()
     closing = AsyncExitStack()
     relay = await closing.enter_async_context(open_relay(ctx["settings"]))
-    await check_database(relay)
+    await check_database(relay.store)
     await ensure_environment_credentials(relay)
     house = House(relay, ctx["process"], ctx["queue"], closing)
     ctx["house"] = house
@@ -257,6 +267,10 @@ def _take_signals(house: House) -> None:
 def redis_settings(url: str) -> RedisSettings:
     """arq's connection: it waits for a Redis that is away instead of dying of it."""
     settings = RedisSettings.from_dsn(url)
+    # arq reads neither the query of the URL nor what is percent-encoded in its password; redis-py does.
+    told: dict[str, Any] = dict(parse_url(url))
+    for name in AS_REDIS_READS_IT & told.keys():
+        setattr(settings, name, told[name])
     settings.retry_on_timeout = True
     settings.retry_on_error = [RedisConnectionError, RedisTimeoutError]
     settings.retry = Retry(ExponentialBackoff(cap=REDIS_RETRY_SECONDS_MAX, base=0.05), -1)
@@ -343,10 +357,24 @@ def _dump(value: dict[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
 
 
+async def _start_under_arq(ctx: dict[str, Any]) -> None:
+    configure(ctx["settings"].log_level)  # once more: the `arq` command has put its own in between
+    await startup(ctx)
+
+
+def _settings_for_arq() -> type:
+    try:
+        settings = load(needs_secret_key=True)
+    except BadSettings as error:
+        # Above this there is only the `arq` command, which would show it as a traceback.
+        sys.exit("\n".join(f"relay: {fault}" for fault in error.faults))
+    configure(settings.log_level)
+    logging.getLogger("arq").propagate = False  # until the start it shows its lines itself
+    return type("WorkerSettings", (), {**worker_settings(settings), "on_startup": _start_under_arq})
+
+
 def __getattr__(name: str) -> Callable[..., Any] | type:
     """`arq relay.worker.WorkerSettings`: made when asked for, so that importing this module reads no environment."""
     if name == "WorkerSettings":
-        settings = load(needs_secret_key=True)
-        configure(settings.log_level)
-        return type("WorkerSettings", (), worker_settings(settings))
+        return _settings_for_arq()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -10,14 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from relay.cli import main
 from relay.clock import Clock
 from relay.domain.key import SCOPES, digest, looks_like_key
 from relay.domain.subscription import EVENT_TYPES
 from relay.store import Cipher, open_store
 from relay.webhooks.signing import sign
+from tests.cli.terminal import called, environment, run
 from tests.hosts import API_KEY, free_port, hosting
 from tests.providers.made_up import ACME, ACME_SAMPLES, written
 from tests.receivers import Receiver, answering, hanging
@@ -25,32 +23,6 @@ from tests.trips import SECRET, until, verified
 
 COMMANDS = ("dev", "web", "worker", "migrate", "keys", "providers", "listen", "trigger", "verify", "export", "doctor")
 HELP_SECONDS_MAX = 10.0
-IDLE_VARIABLES = ("DATABASE_URL", "REDIS_URL", "PORT", "LOG_LEVEL", "WEB_CONCURRENCY")
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's, without what would speak to the relay, and with `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-    return {**{name: value for name, value in kept.items() if name not in IDLE_VARIABLES}, **more}
-
-
-def run(*words: str, **more: str) -> Result:
-    """A command inside this process."""
-    absent = {name: None for name in os.environ if name.startswith("RELAY_") or name in IDLE_VARIABLES}
-    return CliRunner().invoke(main, list(words), env={**absent, **more})
-
-
-async def called(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """A command as a process of its own, to its end."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "relay", *words],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -131,10 +103,11 @@ async def test_a_key_without_scopes_gets_all_but_admin(database_url: str) -> Non
 
 
 def test_keys_need_a_migrated_database(tmp_path: Path) -> None:
-    told = run("keys", "create", "--name", "x", DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
-    assert told.exit_code == 1
-    assert "Traceback" not in told.output
-    assert told.stderr.startswith("relay: ")
+    for words in (("create", "--name", "x"), ("list",), ("revoke", "key_x"), ("rotate-encryption",)):
+        new = {"DATABASE_URL": f"sqlite:///{tmp_path}/new.db", "RELAY_SECRET_KEY": "a secret key of the test"}
+        told = run("keys", *words, **new)
+        assert (told.exit_code, told.stdout) == (2, "")
+        assert re.fullmatch(r"relay: DATABASE_URL: the database is at nothing, .*run `relay migrate`\n", told.stderr)
 
 
 @pytest.mark.parametrize("words", [(), ("list",)])

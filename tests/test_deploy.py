@@ -249,6 +249,13 @@ def test_every_setting_stands_in_the_example() -> None:
     assert set(example_values()) >= SETTINGS
 
 
+def test_the_containers_have_the_folder_of_further_definitions_where_the_example_says() -> None:
+    folder, _, is_example = example_values()["RELAY_PROVIDERS_DIR"]
+    assert is_example
+    for name, service in OUR_SERVICES.items():
+        assert service["volumes"] == [f"./providers:{folder}:ro"], name
+
+
 def test_every_variable_that_is_named_exists() -> None:
     of_ours = SETTINGS | provider_variables()
     known = of_ours | {"POSTGRES_PASSWORD"}
@@ -333,6 +340,24 @@ def test_make_installs_again_when_the_lock_has_changed(checkout: Path) -> None:
     os.utime(checkout / "requirements.txt", (newer, newer))
     assert installs(checkout, "run") == ["requirements.txt", ""]
     assert installs(checkout, "test") == ["requirements.txt", "", "requirements-test.txt"]
+
+
+def test_make_begins_anew_where_the_checkout_has_moved(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    checkout = checkout.rename(tmp_path_factory.mktemp("first") / "a place")
+    python = checkout.parent / "python"
+    python.write_text('#!/bin/sh\ncase "$2" in venv) mkdir -p .venv/bin;; esac\n')
+    python.chmod(0o755)
+    assert run("make", "-C", checkout, ".venv/ready", f"PYTHON={python}").returncode == 0
+    make_ready(checkout, "ready-to-run", "ready-to-test")
+    assert installs(checkout, "run") == installs(checkout, "test") == []
+    moved = checkout.rename(checkout.parent / "another place")
+    assert installs(moved, "run") == ["requirements.txt", ""]
+    assert installs(moved, "test") == ["requirements.txt", "", "requirements-test.txt"]
+    told = run("make", "--dry-run", "-C", moved).stdout
+    assert 0 < told.find("-m venv --clear .venv") < told.find("relay dev")
+    assert installs(moved.rename(checkout), "run") == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Looks at everything a relay stands on, one line each, so that what is wrong is found before a job is late."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
@@ -11,10 +12,12 @@ from redis.exceptions import RedisError
 from relay.bootstrap import Relay, ensure_environment_credentials, open_relay
 from relay.clock import Clock
 from relay.dev.account import invented_params
-from relay.domain.credential import Credential
+from relay.domain.credential import PROBE_SECONDS, Credential, CredentialStatus
 from relay.domain.errors import BadDefinition, BadSettings, Unreachable
+from relay.domain.moments import rfc3339
 from relay.domain.observation import Observation, Outcome
 from relay.egress import Answered, Outgoing
+from relay.looking.meter import Meter
 from relay.providers.definition import Definition
 from relay.providers.look import look
 from relay.providers.request import Target
@@ -23,20 +26,25 @@ from relay.settings import Settings
 
 ANSWER_SECONDS_MAX = 8.0
 CREDENTIALS_MAX = 200
+SUBSCRIPTIONS_MAX = 200
+SHOWN_MAX = 5
+PART = "credential"
+MARKS = {True: "✓", False: "✗", None: "·"}
+OTHER_KEY = "add the key that was in use when they were stored, after the newest one; or set their secrets anew"
 PAGE_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that was looked at; `fix` is "" where nothing is to be mended."""
+    """One thing that was looked at; `fix` is "" where nothing is to be mended. Neither good nor bad: to be known."""
 
-    is_good: bool
+    is_good: bool | None
     part: str
     said: str
     fix: str = ""
 
     def __str__(self) -> str:
-        return f"{'✓' if self.is_good else '✗'} {self.part:<12} {self.said}" + (f" → {self.fix}" if self.fix else "")
+        return f"{MARKS[self.is_good]} {self.part:<12} {self.said}" + (f" → {self.fix}" if self.fix else "")
 
 
 async def examine(settings: Settings, tenant: str, clock: Clock) -> AsyncIterator[Line]:
@@ -62,13 +70,21 @@ async def examine(settings: Settings, tenant: str, clock: Clock) -> AsyncIterato
         for line in await _redis(relay):
             yield line
         credentials: list[Credential] = []
+        unopened: list[str] = []
         if migrations is not None and migrations.is_good:
             for line in await _environment(relay):
                 yield line
             credentials = await relay.store.find_credentials(tenant, limit=CREDENTIALS_MAX)
+            unopened = [one.id for one in credentials if not await _opens(relay.store.find_credential(tenant, one.id))]
+            yield await _secret_key(relay, tenant, credentials, unopened)
         yield await _egress(relay, credentials)
         for credential in credentials:
-            yield await _credential(relay, credential)
+            if credential.id in unopened:
+                yield Line(
+                    False, "credential", f"{_named(credential)}: not tried, for no key opens its secrets", OTHER_KEY
+                )
+            else:
+                yield await _credential(relay, credential)
 
 
 def _settings_line(settings: Settings) -> Line:
@@ -83,6 +99,8 @@ async def _database(relay: Relay) -> Line:
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             await relay.store.ping()
+    except BadSettings as error:
+        return Line(False, "database", f"{shown}: {error}")
     except (Unreachable, OSError, TimeoutError) as error:
         return Line(False, "database", f"{shown}: {error or 'no answer'}", "check DATABASE_URL, and that it runs")
     return Line(True, "database", f"{shown} answers")
@@ -118,6 +136,34 @@ async def _environment(relay: Relay) -> list[Line]:
     return []
 
 
+async def _secret_key(relay: Relay, tenant: str, credentials: list[Credential], unopened: list[str]) -> Line:
+    """Whether RELAY_SECRET_KEY opens what is stored: with another one the relay starts, and signs in nowhere."""
+    subscriptions = await relay.store.list_subscriptions(tenant, limit=SUBSCRIPTIONS_MAX)
+    shut = [f"credential {_named(one)}" for one in credentials if one.id in unopened]
+    shut += [
+        f"subscription {one.id}"
+        for one in subscriptions
+        if not await _opens(relay.store.find_subscription(tenant, one.id))
+    ]
+    if not shut:
+        said = f"opens the secrets of credentials ({len(credentials)}) and subscriptions ({len(subscriptions)})"
+        return Line(True, "secret key", said)
+    count = len(credentials) + len(subscriptions)
+    more = f" and {len(shut) - SHOWN_MAX} more" if len(shut) > SHOWN_MAX else ""
+    said = (
+        f"RELAY_SECRET_KEY opens what {count - len(shut)} of {count} hold, and not {', '.join(shut[:SHOWN_MAX])}{more}"
+    )
+    return Line(False, "secret key", said, OTHER_KEY)
+
+
+async def _opens(finding: Coroutine[Any, Any, object]) -> bool:
+    try:
+        await finding
+    except BadSettings:
+        return False
+    return True
+
+
 async def _egress(relay: Relay, credentials: list[Credential]) -> Line:
     """One answer from any provider is enough; that of each credential is told with it."""
     used = [(relay.catalog.get(one.provider), one.base_url) for one in credentials]
@@ -139,30 +185,58 @@ async def _reach(relay: Relay, url: str) -> str:
 
 
 async def _credential(relay: Relay, credential: Credential) -> Line:
-    part, definition = "credential", relay.catalog.get(credential.provider)
-    named = f"{credential.provider}/{credential.name}"
+    definition = relay.catalog.get(credential.provider)
     if definition is None:
         fix = "put its definition into RELAY_PROVIDERS_DIR, or remove the credential"
-        return Line(False, part, f"{named}: no provider of that name", fix)
+        return Line(False, PART, f"{_named(credential)}: no provider of that name", fix)
+    if credential.is_paused:
+        reason = f", {credential.status_reason}" if credential.status_reason else ""
+        told = f"{_named(credential)}: {credential.status}{reason}"
+        said = f"{told}; not tried, for the relay probes it every {PROBE_SECONDS:.0f} s"
+        return Line(False, PART, said, _fixes(credential, definition)[credential.status])
+    until = credential.throttled_until
+    if credential.status is CredentialStatus.THROTTLED and until is not None and until > relay.clock.now():
+        return _held(credential, f"until {rfc3339(until)}")
     params = {**credential.params, **invented_params(definition, definition.job_param_names())}
     target = Target(definition, credential.base_url, credential.secrets, params, definition.provider_job_id.example)
+    meter = Meter(relay.egress, relay.polls, relay.clock, credential.id, credential.provider, paid=0)
     try:
-        seen = await look(relay.egress, target, relay.clock)
+        seen = await look(meter, target, relay.clock)
     except (LookupError, ValueError) as error:
-        return Line(False, part, f"{named}: {error}", f"PATCH /v1/credentials/{credential.id}")
-    return _judged(credential, definition, seen)
+        return Line(False, PART, f"{_named(credential)}: {error}", f"PATCH /v1/credentials/{credential.id}")
+    return (
+        _held(credential, "for longer than one waits here") if meter.is_spent else _judged(credential, definition, seen)
+    )
 
 
 def _judged(credential: Credential, definition: Definition, seen: Observation) -> Line:
-    named = f"{credential.provider}/{credential.name}"
-    fixes = {
-        Outcome.AUTH: f"PATCH /v1/credentials/{credential.id} with secrets that {definition.title} takes",
-        Outcome.PAYMENT: f"settle the account at {definition.title}",
+    fix = _fixes(credential, definition).get(seen.outcome)
+    if fix is not None:
+        return Line(False, PART, f"{_named(credential)}: {seen.outcome}, {seen.detail}", fix)
+    return Line(True, PART, f"{_named(credential)}: signed in (a job that does not exist is {seen.outcome})")
+
+
+def _fixes(credential: Credential, definition: Definition) -> dict[str, str]:
+    """By what a look has shown, or by the status that earlier looks have left behind."""
+    patch = f"PATCH /v1/credentials/{credential.id}"
+    secrets = f"{patch} with secrets that {definition.title} takes"
+    payment = f"settle the account at {definition.title}"
+    return {
+        Outcome.AUTH: secrets,
+        Outcome.PAYMENT: payment,
         Outcome.TRANSIENT: definition.retired.notice if definition.retired else "check base_url, and try again later",
+        CredentialStatus.AUTH_FAILED: secrets,
+        CredentialStatus.PAYMENT_REQUIRED: f"{payment}, then {patch} with status active",
+        CredentialStatus.UNREACHABLE: f"{patch} with a base_url whose host has an address",
     }
-    if seen.outcome in fixes:
-        return Line(False, "credential", f"{named}: {seen.outcome}, {seen.detail}", fixes[seen.outcome])
-    return Line(True, "credential", f"{named}: signed in (a job that does not exist is {seen.outcome})")
+
+
+def _held(credential: Credential, how_long: str) -> Line:
+    return Line(True, PART, f"{_named(credential)}: not tried, its provider or its budget holds it {how_long}")
+
+
+def _named(credential: Credential) -> str:
+    return f"{credential.provider}/{credential.name}"
 
 
 def _without_password(url: str) -> str:

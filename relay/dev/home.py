@@ -53,19 +53,31 @@ def moved_in(folder: Path, clock: Clock) -> Iterator[Home]:
     folder = folder.absolute()
     for number in range(1, SLOTS_MAX + 1):
         place = folder if number == 1 else folder / str(number)
-        place.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        with _writing(folder):
+            place.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             continue
         try:
-            yield Home(place, number, _keys(place / "keys.json", clock))
+            with _writing(folder):
+                home = Home(place, number, _keys(place / "keys.json", clock))
+            yield home
         finally:
             os.close(lock)
         return
     raise BadSettings([f"{folder}: {SLOTS_MAX} of `relay dev` run here already; stop one, or use another --folder"])
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fault = f"{error.filename or folder}: {error.strerror}; `relay dev` keeps its parts there"
+        raise BadSettings([f"{fault}: choose another --folder, one that may be written"]) from None
 
 
 def _keys(path: Path, clock: Clock) -> Keys:

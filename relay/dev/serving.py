@@ -24,7 +24,7 @@ class _Server(uvicorn.Server):
 
 
 def is_free(port: int, host: str = "") -> bool:
-    """True when nobody listens on the port; `host` "" asks for all addresses, as the API takes."""
+    """True when nobody listens on the port; `host` "" asks for all addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a port that only waits out its last connections (TIME_WAIT) is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

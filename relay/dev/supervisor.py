@@ -188,7 +188,8 @@ class Supervisor:
     async def _start_web(self, port: int, redis_url: str) -> str:
         for _ in range(STARTS_MAX):
             url = f"http://{HOST}:{port}"
-            child = await self._start_child("web", self._environment(redis_url, url) | {"PORT": str(port)})
+            environment = self._environment(redis_url, url) | {"PORT": str(port)}
+            child = await self._start_child("web", environment, "--host", HOST)  # its key may do everything
             if await self._is_ready(child, url):
                 return url
             if is_free(port):
@@ -216,9 +217,9 @@ class Supervisor:
                 await self._clock.sleep(START_LOOK_SECONDS)
         return False
 
-    async def _start_child(self, name: str, environment: Mapping[str, str]) -> Child:
+    async def _start_child(self, name: str, environment: Mapping[str, str], *options: str) -> Child:
         log = self._home.folder / f"{name}.log"
-        child = await Child.start(name, [name], child_environment(environment), log)
+        child = await Child.start(name, [name, *options], child_environment(environment), log)
         self._children.append(child)
         return child
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.credential import PROBE_SECONDS, CredentialStatus, judge
 from relay.domain.errors import Invalid
 from relay.domain.job import EVENT_OF_ENDING, Again, Job, JobStatus, Memo, deadline, step
-from relay.domain.observation import Observation
+from relay.domain.observation import Observation, Outcome
 from relay.egress import Egress
 from relay.providers.check import check_credential, check_job, warnings_of
 from relay.providers.definition import Definition
@@ -16,6 +17,7 @@ from relay.providers.look import look
 from relay.providers.request import Target, look_request
 
 DEADLINE_SECONDS = 86_400.0
+TOLD = (Outcome.PENDING, Outcome.COMPLETED, Outcome.FAILED)
 
 
 def target_of(
@@ -37,8 +39,15 @@ def target_of(
     return Target(definition, base_url, secrets, params, provider_job_id)
 
 
-async def attempt(egress: Egress, target: Target, clock: Clock) -> list[str]:
-    """One look, in lines for a terminal; no secret is in them."""
+class Trial(NamedTuple):
+    """What came of a look, in lines for a terminal without a secret in them; `is_told`: how the job is doing."""
+
+    is_told: bool
+    lines: list[str]
+
+
+async def attempt(egress: Egress, target: Target, clock: Clock) -> Trial:
+    """One look."""
     now = clock.now()
     request = look_request(target, now)
     observation = await look(egress, target, clock)
@@ -46,7 +55,7 @@ async def attempt(egress: Egress, target: Target, clock: Clock) -> list[str]:
     lines += [f"asked     {request.method} {request.url}"]
     lines += _observed(observation)
     lines += [f"relay     {line}" for line in _consequences(target, observation, now)]
-    return lines
+    return Trial(observation.outcome in TOLD, lines)
 
 
 def _observed(observation: Observation) -> Iterator[str]:

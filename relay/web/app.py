@@ -71,7 +71,7 @@ async def _prepare(relay: Relay) -> bool:
     Raises BadSettings when it answers and is not migrated, or when the environment's credentials are faulty.
     """
     try:
-        await check_database(relay)
+        await check_database(relay.store)
         await ensure_environment_credentials(relay)
     except Unreachable as error:
         log.warning("database_not_ready", reason=str(error))

@@ -1,6 +1,9 @@
 """What stands on the terminal while the demo runs, and after it."""
 
 import io
+import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -42,8 +45,19 @@ def test_on_a_terminal_there_is_a_table() -> None:
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "provider" in shown
-    assert "Acme" in shown
+    assert "acme" in shown
     assert "pending" in shown
+
+
+def test_on_a_narrow_terminal_the_job_s_id_gives_way_and_nothing_else() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+    one = track(status="completed", provider_status="COMPLETED", polls=12, delivery="succeeded", is_verified=True)
+    one.account, one.provider_job_id = replace(one.account, provider="a_very_long_name_"), "3933973d383f62b9442d7aed"
+    with Board(console) as board:
+        board.show([one])
+    assert isinstance(console.file, io.StringIO)
+    row = next(line for line in console.file.getvalue().splitlines() if "a_very" in line)
+    assert re.search(r"a_very_long_name_ +393\w+… +completed \(COMPLETED\) +12 +succeeded +verified", row), row
 
 
 def test_the_outcome_counts_and_warns_once() -> None:
@@ -67,6 +81,10 @@ def test_the_banner_names_every_place_and_gives_commands_to_copy(tmp_path: Path)
         plain = banner(parts, home, [(account(), "task_1234")])
         with_docs = banner(Parts(places, "", "", has_docs=True, has_dashboard=False), home, [])
     text = "\n".join(line.plain for line in plain)
+    exports = [line.plain for line in plain if line.plain.startswith("export ")]
+    names = 'printf \'%s \' "$RELAY" "$KEY" "$INBOX" "$SECRET"'
+    shell = subprocess.run(["sh", "-euc", "\n".join([*exports, names])], capture_output=True, text=True, check=True)
+    assert shell.stdout.split() == ["http://127.0.0.1:8000", "rl_key", "http://127.0.0.1:8001/mine", "whsec_x"]
     for part in ("http://127.0.0.1:8000/v1", "rl_key", "8001", "8002", "redis.sock", "relay.db", "Not for production"):
         assert part in text
     assert text.count("curl -s") == 3

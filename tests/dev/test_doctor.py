@@ -1,19 +1,24 @@
 """What the doctor says of a healthy relay, and of each part that is not."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis as plain_redis
 
 from relay.clock import Clock
-from relay.dev.doctor import Line, examine
+from relay.dev.doctor import SHOWN_MAX, Line, examine
+from relay.domain.credential import CredentialStatus
+from relay.domain.moments import rfc3339
 from relay.settings import load
 from relay.store import migrate
 from tests.hosts import free_port
 from tests.providers.made_up import ACME, ACME_SAMPLES, written
 from tests.receivers import Receiver, answering
-from tests.trips import living, make_credential, settings_for
+from tests.trips import living, make_credential, make_subscription, settings_for
+
+A_KEY = settings_for("sqlite:///x", "redis://x").secret_keys[0]
 
 
 async def lines_of(database_url: str, redis_url: str, tenant: str = "acme", **more: str) -> list[Line]:
@@ -123,6 +128,103 @@ async def test_a_credential_of_a_provider_that_is_gone_is_told(
         )
     lines = await lines_of(database_url, redis_url)
     assert "RELAY_PROVIDERS_DIR" in about(lines, "credential").fix
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "fix"),
+    [
+        (CredentialStatus.AUTH_FAILED, "HTTP 401", "with secrets that Acme takes"),
+        (CredentialStatus.PAYMENT_REQUIRED, None, "settle the account at Acme"),
+        (CredentialStatus.UNREACHABLE, None, "with a base_url"),
+    ],
+)
+async def test_a_paused_credential_is_told_and_not_tried(
+    database_url: str, redis_url: str, providers: str, status: CredentialStatus, reason: str | None, fix: str
+) -> None:
+    async with (
+        Receiver(answering(404)) as provider,
+        living(database_url, redis_url, RELAY_PROVIDERS_DIR=providers) as relay,
+    ):
+        more = {"secrets": {"token": "t" * 9}, "status": status, "status_reason": reason}
+        await relay.store.add_credential(make_credential(relay, "acme", provider.url(""), **more))
+        line = about(await lines_of(database_url, redis_url, RELAY_PROVIDERS_DIR=providers), "credential")
+        assert [call.target for call in provider.calls if "/jobs/" in call.target] == []
+    assert not line.is_good
+    assert f"{status}{f', {reason}' if reason else ''}; not tried" in line.said
+    assert fix in line.fix
+
+
+async def test_a_held_credential_is_told_and_not_tried(database_url: str, redis_url: str, providers: str) -> None:
+    async with (
+        Receiver(answering(404)) as provider,
+        living(database_url, redis_url, RELAY_PROVIDERS_DIR=providers) as relay,
+    ):
+        until = relay.clock.now() + timedelta(hours=1)
+        status = {"status": CredentialStatus.THROTTLED, "throttled_until": until}
+        by_status, by_hold, over = (
+            make_credential(relay, "acme", provider.url(""), secrets={"token": "t" * 9}, name=name, **more)
+            for name, more in {
+                "by-status": status,
+                "by-hold": {},
+                "over": {**status, "throttled_until": relay.clock.now() - timedelta(hours=1)},
+            }.items()
+        )
+        for one in (by_status, by_hold, over):
+            await relay.store.add_credential(one)
+        await relay.polls.hold(by_hold.id, 3_600_000)
+        lines = await lines_of(database_url, redis_url, RELAY_PROVIDERS_DIR=providers)
+        looks = [call for call in provider.calls if "/jobs/" in call.target]
+    told = {line.said.split(":")[0]: line for line in lines if line.part == "credential"}
+    assert f"not tried, its provider or its budget holds it until {rfc3339(until)}" in told["acme/by-status"].said
+    assert "not tried" in told["acme/by-hold"].said
+    assert "signed in" in told["acme/over"].said
+    assert len(looks) == 1
+    assert all(line.is_good for line in told.values())
+
+
+async def test_a_secret_key_that_opens_nothing_is_told_as_such(
+    database_url: str, redis_url: str, providers: str
+) -> None:
+    async with (
+        Receiver(answering(404)) as provider,
+        living(database_url, redis_url, RELAY_PROVIDERS_DIR=providers) as relay,
+    ):
+        for number in range(SHOWN_MAX):
+            one = make_credential(relay, "acme", provider.url(""), secrets={"token": "t" * 9}, name=f"no {number}")
+            await relay.store.add_credential(one)
+        subscription = make_subscription(relay, provider.url("/hook"))
+        await relay.store.add_subscription(subscription)
+        good = about(await lines_of(database_url, redis_url, RELAY_PROVIDERS_DIR=providers), "secret key")
+        other = {"RELAY_PROVIDERS_DIR": providers, "RELAY_SECRET_KEY": "another key than the one before"}
+        before = len(provider.calls)
+        lines = await lines_of(database_url, redis_url, **other)
+        assert [call for call in provider.calls[before:] if "/jobs/" in call.target] == []
+        both = {**other, "RELAY_SECRET_KEY": f"{other['RELAY_SECRET_KEY']},{A_KEY}"}
+        assert about(await lines_of(database_url, redis_url, **both), "secret key").is_good
+    assert good.said == f"opens the secrets of credentials ({SHOWN_MAX}) and subscriptions (1)"
+    line = about(lines, "secret key")
+    assert not line.is_good
+    assert f"RELAY_SECRET_KEY opens what 0 of {SHOWN_MAX + 1} hold, and not credential acme/" in line.said
+    assert line.said.endswith(" and 1 more")
+    assert "add the key that was in use" in line.fix
+    for one in lines:
+        assert "PATCH" not in one.fix
+        assert one.part != "credential" or "not tried, for no key opens its secrets" in one.said
+
+
+async def test_a_subscription_that_no_key_opens_is_named(database_url: str, redis_url: str) -> None:
+    async with living(database_url, redis_url) as relay:
+        subscription = make_subscription(relay, "http://127.0.0.1:9/hook")
+        await relay.store.add_subscription(subscription)
+    lines = await lines_of(database_url, redis_url, RELAY_SECRET_KEY="another key than the one before")
+    assert f"subscription {subscription.id}" in about(lines, "secret key").said
+
+
+async def test_a_file_that_is_no_database_is_told(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at as if it were one\n" * 20)
+    line = about(await lines_of(f"sqlite:///{tmp_path}/notes.txt", redis_url), "database")
+    assert not line.is_good
+    assert "is no SQLite database" in line.said
 
 
 async def test_the_public_url_is_remarked_upon(database_url: str, redis_url: str) -> None:

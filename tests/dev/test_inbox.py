@@ -10,7 +10,9 @@ import pytest
 from relay.clock import Clock
 from relay.dev import inbox as module
 from relay.dev.inbox import Inbox
+from relay.dev.sample_event import sample_event
 from relay.dev.serving import listen, serving
+from relay.domain.subscription import EVENT_TYPES
 from relay.webhooks.signing import new_secret, sign
 
 SECRET = new_secret(b"0123456789abcdef0123456789abcdef")
@@ -58,11 +60,36 @@ async def test_a_good_call_is_taken_and_shown(client: httpx.AsyncClient) -> None
     assert shown["body"] == EVENT
 
 
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+async def test_an_event_of_every_type_is_taken_and_its_job_shown_where_it_has_one(
+    client: httpx.AsyncClient, event_type: str
+) -> None:
+    event_id, body = sample_event(event_type, Clock())
+    assert (await client.post("/", content=body, headers=call(body, event_id))).status_code == 204
+    (shown,) = (await client.get("/")).json()["data"]
+    assert shown["type"] == event_type
+    has_job = event_type.startswith("job.") or event_type == "delivery.exhausted"
+    assert str(shown["job"]).startswith("job_") if has_job else shown["job"] is None
+    assert (await client.get("/", headers={"accept": "text/html"})).status_code == 200
+
+
 async def test_a_repeated_id_is_taken_again_and_marked(client: httpx.AsyncClient) -> None:
     body = json.dumps(EVENT).encode()
     for _ in range(2):
         assert (await client.post("/", content=body, headers=call(body))).status_code == 204
     assert [one["is_duplicate"] for one in (await client.get("/")).json()["data"]] == [True, False]
+
+
+async def test_two_subscriptions_at_two_paths_are_told_of_the_same_event_each(client: httpx.AsyncClient) -> None:
+    body = json.dumps(EVENT).encode()
+    for path in ("/webhooks", "/mine", "/mine"):
+        assert (await client.post(path, content=body, headers=call(body))).status_code == 204
+    shown = (await client.get("/")).json()["data"]
+    assert [(one["path"], one["is_duplicate"]) for one in shown] == [
+        ("/mine", True),
+        ("/mine", False),
+        ("/webhooks", False),
+    ]
 
 
 @pytest.mark.parametrize(

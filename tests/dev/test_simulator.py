@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from tests.providers.made_up import ACME, ACME_SAMPLES, written
 
 CATALOG = Catalog.load()
 NAMES = [name for name in CATALOG.names() if CATALOG.samples(name)]
+UNPAID = {"pauses": "payment_required"}
 JOB_SECONDS_MAX = JOB_SECONDS_MIN + JOB_SECONDS_SPREAD
 
 
@@ -38,7 +40,7 @@ def a_job(name: str, number: int = 1) -> str:
 def ending_in(word: str) -> list[tuple[str, str]]:
     """Each provider whose ids can end so, with such an id."""
     jobs = {name: f"{a_job(name)[: -len(word)]}{word}" for name in NAMES}
-    return [(name, job) for name, job in jobs.items() if CATALOG.get(name).provider_job_id.pattern.fullmatch(job)]  # type: ignore[union-attr]  # the names are of the catalog
+    return [(name, job) for name, job in jobs.items() if CATALOG.get(name).provider_job_id.pattern.fits(job)]  # type: ignore[union-attr]  # the names are of the catalog
 
 
 @dataclass
@@ -107,7 +109,10 @@ async def test_a_job_is_pending_and_then_completes_with_links_that_work(theatre:
 async def test_ids_that_end_in_bad_fail(theatre: Theatre, name: str, job: str) -> None:
     assert (await theatre.look(name, job)).outcome is Outcome.PENDING
     theatre.clock.move(JOB_SECONDS_MAX)
-    assert (await theatre.look(name, job)).outcome is Outcome.FAILED
+    seen = await theatre.look(name, job)
+    assert (seen.outcome, seen.pauses) == (Outcome.FAILED, None)
+    assert seen.error
+    assert len(seen.error.message) > len("...")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +223,21 @@ async def test_a_provider_of_the_operators_own_folder_is_played_too(tmp_path: Pa
         seen = await theatre.look("acme", "job-1")
         assert seen.result is not None
         assert seen.result.files[0].url.startswith(theatre.url)
+
+
+async def test_a_job_fails_in_words_and_not_for_want_of_money(tmp_path: Path) -> None:
+    failed: dict[str, Any] = {"source": "guess", "status": 200, "outcome": "failed"}
+    told = [
+        {**failed, "body": {"status": "broken", "why": why}, "error": {"code": "unknown", "message": why}, **more}
+        for why, more in (("x", {}), ("the voice is hoarse", {}), ("nothing is left to pay with", UNPAID))
+    ]
+    written(tmp_path, ACME, [*ACME_SAMPLES, *told])
+    async with opened(Catalog.load(tmp_path)) as theatre:
+        await theatre.look("acme", "job-1bad")
+        theatre.clock.move(JOB_SECONDS_MAX)
+        seen = await theatre.look("acme", "job-1bad")
+    assert seen.error
+    assert seen.error.message == "the voice is hoarse"
 
 
 async def test_a_definition_without_samples_is_left_out_and_named(tmp_path: Path) -> None:

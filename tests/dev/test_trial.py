@@ -20,9 +20,12 @@ async def told(status: int, body: object, headers: dict[str, str] | None = None)
         Egress(Guard(["127.0.0.0/8"], True), "test") as egress,
     ):
         target = target_of(acme(), "job-1", SECRETS, {"flavour": "plain"}, provider.url("").rstrip("/"))
-        lines = await attempt(egress, target, Clock())
-    assert "a-secret-token" not in "\n".join(lines)
-    return "\n".join(lines)
+        trial = await attempt(egress, target, Clock())
+    assert "a-secret-token" not in "\n".join(trial.lines)
+    assert trial.is_told == any(
+        f"outcome   {one}" in "\n".join(trial.lines) for one in ("pending", "completed", "failed")
+    )
+    return "\n".join(trial.lines)
 
 
 async def test_a_pending_job_is_looked_at_again() -> None:
@@ -62,7 +65,9 @@ async def test_an_answer_that_nobody_understands_is_shown() -> None:
 async def test_a_host_that_cannot_be_reached_is_transient() -> None:
     async with Egress(Guard(["127.0.0.0/8"], True), "test") as egress:
         target = target_of(acme(), "job-1", SECRETS, {}, "http://127.0.0.1:9")
-        assert any("transient" in line for line in await attempt(egress, target, Clock()))
+        trial = await attempt(egress, target, Clock())
+    assert any("transient" in line for line in trial.lines)
+    assert not trial.is_told
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
