@@ -162,6 +162,10 @@ def metrics_page() -> str:
 `GET /metrics` of any web process shows the numbers of all web and worker processes, each sample with the label
 `process` beside those below. With `RELAY_METRICS_TOKEN` set it wants that token.
 
+Scrape one address, a load balancer's will do: who scrapes two web processes has every number twice. A process has
+another name after each start, so add up without it: `sum without (process) (rate(relay_attempts_total[5m]))`. What is
+told of the whole relay (`relay_due`, `relay_oldest_overdue_seconds`) is to be had with `max without (process)`.
+
 {table(["metric", "kind", "labels", "meaning"], metric_rows())}
 
 Histograms count into {bounds} seconds.

@@ -14,9 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from relay.clock import Clock
+from relay.dev.sample_event import sample_event
+from relay.domain.event import Event, payload
+from relay.domain.subscription import EVENT_TYPES, PayloadForm
 from relay.webhooks.signing import sign, signature_header
 
 HERE = Path(__file__).parent
@@ -32,13 +37,14 @@ IN_PYTHON = ("lambda, memory", "lambda, DynamoDB")
 WITH_EXPIRY = ("cloudflare, KV", "vercel, Redis") if NODE else ()
 IN_JAVASCRIPT = ("cloudflare, memory", "vercel, memory", *WITH_EXPIRY) if NODE else ()
 ANSWER_SECONDS_MAX = 20
-RESULT = b"RIFF, and so on"
+RESULTS = [b"RIFF, and so on", b"1\n00:00:00,000 --> 00:00:00,500\n(a tone)\n", b"{}"]
+KINDS = ["audio", "subtitles", "timing"]
 
 ids = count(1)
 
 
 class Outside(ThreadingHTTPServer):
-    """What receivers reach: results under /result, and a Redis that is spoken to over REST."""
+    """What receivers reach: the files of a result under /result, and a Redis that is spoken to over REST."""
 
     daemon_threads = True
 
@@ -60,7 +66,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.results_are_ready.wait(ANSWER_SECONDS_MAX)
-        self._answer(self.server.result_status, RESULT)
+        number = int(urlsplit(self.path).query.removeprefix("file="))
+        self._answer(self.server.result_status, RESULTS[number], f"made-up/{number}")
 
     def do_POST(self) -> None:
         assert self.headers["authorization"] == "Bearer a-token"
@@ -79,8 +86,9 @@ class Answers(BaseHTTPRequestHandler):
                 return int(keys.pop(key, None) is not None)
         raise AssertionError(f"unexpected: {command} {words}")
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
+        self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -133,7 +141,7 @@ class Receiver:
         """How often what follows the answer was done for it, once everything has come to rest."""
         self.outside.results_are_ready.set()
         self.ask("settle")
-        return sum(line.startswith(f"job.completed {delivery.job_id}") for line in self.log)
+        return self.log.count(f"{delivery.type} {delivery.id}")
 
 
 @dataclass(frozen=True)
@@ -141,8 +149,9 @@ class Delivery:
     """A delivery as the relay makes it: compact JSON, signed by its own hand."""
 
     id: str
-    job_id: str
     body: bytes
+    type: str = "job.completed"
+    job_id: str = ""
 
     def headers(
         self, *secrets: str, at: int | None = None, body: bytes | None = None, message_id: str | None = None
@@ -164,9 +173,26 @@ def delivery_of(outside: Outside) -> Delivery:
         "id": event_id,
         "type": "job.completed",
         "timestamp": "2026-01-01T00:00:00.000Z",
-        "data": {"id": job_id, "metadata": {"title": "Grüße, 你好 😀"}, "result_url": f"{outside.url}/result"},
+        "data": {
+            "id": job_id,
+            "metadata": {"title": "Grüße, 你好 😀"},
+            "result": {"files": [{"kind": kind, "url": "https://files.example/dies-soon"} for kind in KINDS]},
+            "result_url": f"{outside.url}/result",
+        },
     }
-    return Delivery(event_id, job_id, json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return Delivery(event_id, body, job_id=job_id)
+
+
+def sample_of(event_type: str, form: PayloadForm, outside: Outside) -> Delivery:
+    """The relay's own sample of that type, in that form, with files that can be fetched."""
+    event_id, sample = sample_event(event_type, Clock())
+    told = json.loads(sample)
+    if told["data"].get("result_url"):
+        told["data"]["result_url"] = f"{outside.url}/result"
+    event = Event(event_id, "default", event_type, json.dumps(told), None, None, Clock().now())
+    body, _ = payload(event, form, outside.url)
+    return Delivery(event_id, body, event_type)
 
 
 def command_of(kind: str, folder: Path) -> list[str]:
@@ -298,8 +324,44 @@ def test_a_delivery_of_the_relay_is_taken_and_worked_on(receiver: Receiver, deli
 def test_the_answer_does_not_wait_for_the_work(receiver: Receiver, delivery: Delivery) -> None:
     receiver.outside.results_are_ready.clear()
     assert receiver.deliver(delivery) == 202
-    assert not any(delivery.job_id in line for line in receiver.log)
+    assert f"{delivery.type} {delivery.id}" not in receiver.log
     assert receiver.works_done(delivery) == 1
+
+
+@pytest.mark.parametrize("form", ["full", "cloudevents"])
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_an_event_of_every_type_is_taken_and_worked_on(receiver: Receiver, event_type: str, form: PayloadForm) -> None:
+    delivery = sample_of(event_type, form, receiver.outside)
+    assert receiver.deliver(delivery) == 202
+    assert receiver.works_done(delivery) == 1
+
+
+@pytest.mark.parametrize("running", IN_JAVASCRIPT, indirect=True)
+def test_every_file_of_a_result_is_fetched(receiver: Receiver, delivery: Delivery) -> None:
+    assert receiver.deliver(delivery) == 202
+    assert receiver.works_done(delivery) == 1
+    for number, kind in enumerate(KINDS):
+        assert f"{delivery.job_id}/{number}-{kind} {len(RESULTS[number])} bytes" in receiver.log
+
+
+@pytest.mark.parametrize("running", [kind for kind in IN_JAVASCRIPT if kind.startswith("cloudflare")], indirect=True)
+def test_every_file_of_a_result_is_saved_as_it_is(receiver: Receiver, delivery: Delivery) -> None:
+    assert receiver.deliver(delivery) == 202
+    assert receiver.works_done(delivery) == 1
+    saved = receiver.ask("bucket")
+    for number, kind in enumerate(KINDS):
+        assert saved[f"{delivery.job_id}/{number}-{kind}"] == {
+            "body": base64.b64encode(RESULTS[number]).decode(),
+            "content_type": f"made-up/{number}",
+        }
+
+
+@pytest.mark.parametrize("running", IN_JAVASCRIPT, indirect=True)
+def test_a_thin_payload_is_told_apart_from_a_result_without_files(receiver: Receiver) -> None:
+    delivery = sample_of("job.completed", "thin", receiver.outside)
+    assert receiver.deliver(delivery) == 202
+    assert receiver.works_done(delivery) == 0
+    assert any(delivery.id in line and "thin" in line for line in receiver.log)
 
 
 def test_a_duplicate_is_acknowledged_and_not_worked_on_again(receiver: Receiver, delivery: Delivery) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from relay.dev.serving import is_free
 from relay.providers.catalog import Catalog
@@ -182,6 +183,18 @@ async def try_what_it_printed(dev: Dev) -> None:
         assert (await reader.get(files[0])).content.startswith(b"RIFF")
         accounts = (await reader.get(dev.url("simulator"))).json()["data"]
         assert {account["provider"] for account in accounts} >= set(PROVIDERS)
+
+
+async def test_only_this_machine_can_ask_what_has_a_key_for_everything(tmp_path: Path) -> None:
+    async with running(tmp_path, "--no-demo") as dev:
+        await dev.says("Ctrl-C stops everything")
+        for name in ("API", "inbox", "simulator"):
+            url = httpx.URL(dev.url(name))
+            with socket.create_connection((url.host, url.port), timeout=5):
+                pass
+            # Another address of the same machine: who listens on all of them would answer.
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.2", url.port), timeout=5)
 
 
 async def test_a_part_that_dies_ends_the_rest_and_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 // What the two JavaScript receivers share: the checks of Standard Webhooks 1.0, by WebCrypto alone, and the order of
-// things: verify, take each event once, answer, and only then work.
+// things: verify, take each event once, answer, and only then work. Event types come to be: work leaves alone what it does
+// not know, and only `id`, `type`, `timestamp` and `data` are in all of them.
 
 const TOLERANCE_SECONDS = 300;
 
@@ -49,6 +50,17 @@ export async function receive(request, { secrets, seen, work, waitUntil }) {
   if (!(await seen.claim(id))) return Response.json({ duplicate: id });
   waitUntil(afterwards(event, id, seen, work));
   return Response.json({ accepted: id }, { status: 202 });
+}
+
+// Each file of a completed job as { name, type, bytes }, by the relay's link, which leads to a URL that is valid now.
+export async function* filesOf(job) {
+  if (!("result" in job)) throw new Error('the thin payload does not list the files: subscribe with "payload": "full"');
+  for (const [number, { kind }] of (job.result?.files ?? []).entries()) {
+    const answer = await fetch(`${job.result_url}?file=${number}`);
+    if (!answer.ok) throw new Error(`file ${number} of the result answers ${answer.status}`);
+    const type = answer.headers.get("content-type") ?? "application/octet-stream";
+    yield { name: `${job.id}/${number}-${kind}`, type, bytes: await answer.arrayBuffer() };
+  }
 }
 
 // Enough for one process: others do not see it, and it ends with the process.

@@ -1,5 +1,6 @@
 """What a call is, when it is worth another try, and what its answer means: all that needs no connection."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ RETRY_AFTER_SECONDS_MAX = 60.0  # a longer wait is for the program to decide: it
 WAIT_SECONDS_MAX = 30  # the longest `?wait=` of the API
 LOOK_SECONDS_MIN = 1.0  # between long polls of a relay, or of a proxy before it, that does not hold answers back
 PAGE_LIMIT = 100
+PORT_MAX = 65_535
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20)  # each long poll keeps one for its while
 KEY_BYTES = 16
 
@@ -28,7 +30,13 @@ WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
 IN_FLIGHT = "idempotency_in_flight"  # the first try of this very call is still being handled
 OPEN_STATUSES = frozenset({"submitting", "pending"})
 
+FIT_FOR_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  # RFC 9110, 5.5, less what only old servers send
+NEVER_SENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)  # and so never will be: no other try helps
+
 REASONS: tuple[tuple[type[httpx.TransportError], str], ...] = (  # first match wins
+    (httpx.LocalProtocolError, "the call cannot be sent as it is"),
+    (httpx.UnsupportedProtocol, "the call cannot be sent as it is"),
+    (httpx.ProxyError, "the proxy on the way makes no connection"),
     (httpx.ConnectError, "no connection could be made to the host"),
     (httpx.ConnectTimeout, "no connection could be made to the host"),
     (httpx.TimeoutException, "the answer did not come in time"),
@@ -60,10 +68,27 @@ def at(collection: str, item_id: str, part: str = "") -> str:
     return f"{path}/{part}" if part else path
 
 
+def base_url_of(url: str) -> httpx.URL:
+    """The relay's address, checked before anybody waits for it. Raises ValueError with what is wrong."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"the relay's URL {url!r} is none: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"the relay's URL {url!r} must begin with http:// or https:// and name a host")
+    if parsed.port is not None and parsed.port > PORT_MAX:
+        raise ValueError(f"the relay's URL {url!r} has a port above {PORT_MAX}")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ValueError(
+            "the relay's URL is its scheme, host, port and path alone: the API key is an argument of its own"
+        )
+    return parsed
+
+
 def headers_for(api_key: str) -> dict[str, str]:
-    """What every call says."""
+    """What every call says. Raises ValueError for a key that no call could carry."""
     return {
-        "authorization": f"Bearer {api_key}",
+        "authorization": f"Bearer {_fit_for_a_header('the API key', api_key)}",
         "accept": "application/json",
         "user-agent": f"relay-client/{__version__}",
     }
@@ -72,11 +97,12 @@ def headers_for(api_key: str) -> dict[str, str]:
 def build(http: httpx.Client | httpx.AsyncClient, ask: Ask, timeout_seconds: float, clock: Clock) -> httpx.Request:
     """
     The request, the same at every try. A POST has an `Idempotency-Key`, so that a try whose answer was lost and the
-    try after it make one thing.
+    try after it make one thing. Raises ValueError for a key of the program's own that no call could carry.
     """
     headers = {}
     if ask.method == "POST":
-        headers["idempotency-key"] = ask.idempotency_key or clock.entropy(KEY_BYTES).hex()
+        key = clock.entropy(KEY_BYTES).hex() if ask.idempotency_key is None else ask.idempotency_key
+        headers["idempotency-key"] = _fit_for_a_header("the idempotency key", key)
     query = given(ask.query or {})
     if ask.wait_seconds:
         query["wait"] = int(ask.wait_seconds)
@@ -105,6 +131,11 @@ def pause_after(response: httpx.Response, tries: int, clock: Clock) -> float | N
     if asked > RETRY_AFTER_SECONDS_MAX:
         return None
     return asked + BACKOFF_SECONDS * clock.dice()  # those who were sent away together do not come back together
+
+
+def may_pass(error: httpx.TransportError) -> bool:
+    """True when the next try may find the connection better."""
+    return not isinstance(error, NEVER_SENT)
 
 
 def reason_of(error: httpx.TransportError) -> str:
@@ -151,6 +182,15 @@ def page_of(document: Any) -> Any:
 def long_poll_seconds(seconds_left: float) -> int:
     """What to ask for in `?wait=`, so as to be back in time; 0: nothing."""
     return max(0, min(WAIT_SECONDS_MAX, int(seconds_left)))
+
+
+def _fit_for_a_header(name: str, value: str) -> str:
+    """The value; ValueError, which does not show it, when a header cannot hold it."""
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if not FIT_FOR_A_HEADER.fullmatch(value):
+        raise ValueError(f"{name} has spaces or a line end around it, or a character that is not printable ASCII")
+    return value
 
 
 def _retry_after(response: httpx.Response, clock: Clock) -> float | None:

@@ -6,7 +6,10 @@ from relay.client.shapes import Fault, Job
 
 
 class ClientError(Exception):
-    """The root of everything that the client raises on purpose."""
+    """
+    The root of everything that a call comes to but its answer. A mistake in an argument is a ValueError, told before
+    anything is sent. What `verify` refuses is no ClientError: the relay's being away passes, a forged call does not.
+    """
 
 
 class ProblemError(ClientError):
@@ -39,7 +42,7 @@ class NoAnswer(ClientError):
     """No try of the call brought an answer; the last one's error is the `__cause__`."""
 
     def __init__(self, reason: str, tries: int) -> None:
-        super().__init__(f"the relay does not answer: {reason} ({tries} tries)")
+        super().__init__(f"the relay does not answer: {reason} ({tries} {'try' if tries == 1 else 'tries'})")
         self.reason = reason
         self.tries = tries
 

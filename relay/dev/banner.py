@@ -56,8 +56,8 @@ def banner(parts: Parts, home: Home, jobs: Sequence[tuple[Account, str]]) -> lis
     return [
         Text(),
         *(Text.assemble((f"{name:<10} ", "bold"), value) for name, value in rows.items()),
-        Text("\nTry:", "bold"),
-        Text(f"export KEY={places.api_key}"),
+        Text("\nTry, in another terminal:", "bold"),
+        *(Text(f"export {name}={value}") for name, value in _names(places).items()),
         *(Text.assemble((f"# {title}\n", "dim"), command) for title, command in _tries(places, jobs)),
         Text("\nNot for production:", "bold"),
         *(Text(f"- {line}") for line in NOT_FOR_PRODUCTION),
@@ -65,10 +65,20 @@ def banner(parts: Parts, home: Home, jobs: Sequence[tuple[Account, str]]) -> lis
     ]
 
 
+def _names(places: Places) -> dict[str, str]:
+    """What the README's commands call them; none holds a letter that means something to a shell."""
+    return {
+        "RELAY": places.api_url,
+        "KEY": places.api_key,
+        "INBOX": f"{places.inbox_url}/mine",
+        "SECRET": places.inbox_secret,
+    }
+
+
 def _tries(places: Places, jobs: Sequence[tuple[Account, str]]) -> list[tuple[str, str]]:
-    subscription = {"url": f"{places.inbox_url}/mine", "secret": places.inbox_secret, "event_types": ["job.failed"]}
+    subscription = {"url": f"{places.inbox_url}/failures", "secret": places.inbox_secret, "event_types": ["job.failed"]}
     tries = [
-        ("be told of failures, at a receiver of your own", _post(places, "/v1/subscriptions", subscription)),
+        ("be told of failures alone", _post(places, "/v1/subscriptions", subscription)),
         ("list deliveries", f"curl -s '{places.api_url}/v1/deliveries?limit=3' {BEARER}"),
     ]
     account = next((one for one, _ in jobs if not one.warnings and not one.job_params), None)

@@ -79,13 +79,14 @@ def _line(track: Track) -> str:
 
 
 def _table(tracks: Sequence[Track]) -> Table:
-    table = Table(header_style="bold")
+    """The job's id gives way where the terminal is narrow: the others say what happens."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for title in TITLES:
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "job")
     for track in tracks:
         table.add_row(
-            track.account.title,
-            track.provider_job_id,
+            track.account.provider,
+            Text(track.provider_job_id, no_wrap=True, overflow="ellipsis"),
             Text(_state(track), STATUS_STYLES.get(track.status, "")),
             str(track.polls),
             Text(track.delivery, "green" if track.delivery == "succeeded" else ""),

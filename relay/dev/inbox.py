@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -28,6 +28,7 @@ class Received:
     """One call as it came in. What the body says stands here only when the signature holds."""
 
     received_at: str
+    path: str
     webhook_id: str | None
     is_verified: bool
     is_duplicate: bool = False
@@ -42,15 +43,15 @@ class Received:
 class Inbox:
     """
     `app` takes POST anywhere: 204 for what verifies (again for a repeated `webhook-id`, which is only marked), 401
-    for what does not, 413 for more than 2 MB. GET anywhere shows the last 300 calls, newest first: `{data: […]}`, or
-    a page for a browser.
+    for what does not, 413 for more than 2 MB. Each path is a receiver of its own, which has seen only what came there.
+    GET anywhere shows the last 300 calls, newest first: `{data: […]}`, or a page for a browser.
     """
 
     def __init__(self, secret: str, clock: Clock) -> None:
         self._webhook = Webhook(secret)
         self._clock = clock
         self._calls: deque[Received] = deque(maxlen=CALLS_KEPT_MAX)
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._page = Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
         self.app = Starlette(
             routes=[
@@ -70,25 +71,26 @@ class Inbox:
             body += chunk
             if len(body) > BODY_BYTES_MAX:
                 return Response(status_code=413)
-        call = self._judge(dict(request.headers), bytes(body))
+        call = self._judge(request.url.path, dict(request.headers), bytes(body))
         self._calls.append(call)
         if call.is_verified:
             return Response(status_code=204)
         return JSONResponse({"refused": call.refusal}, status_code=401)
 
-    def _judge(self, headers: Mapping[str, str], body: bytes) -> Received:
+    def _judge(self, path: str, headers: Mapping[str, str], body: bytes) -> Received:
         now = rfc3339(self._clock.now()) or ""
         webhook_id = headers.get("webhook-id")
         try:
             event = self._webhook.verify(body, dict(headers))
         except (WebhookVerificationError, ValueError) as error:
             # ValueError: the library raises binascii.Error, and others below it, for entries that are malformed.
-            return Received(now, webhook_id, is_verified=False, refusal=str(error) or type(error).__name__)
-        return _described(now, str(webhook_id), self._is_repeated(str(webhook_id)), event)
+            return Received(now, path, webhook_id, is_verified=False, refusal=str(error) or type(error).__name__)
+        call = Received(now, path, webhook_id, is_verified=True, is_duplicate=self._is_repeated(path, str(webhook_id)))
+        return _described(call, event)
 
-    def _is_repeated(self, webhook_id: str) -> bool:
-        is_repeated = webhook_id in self._seen
-        self._seen[webhook_id] = None
+    def _is_repeated(self, path: str, webhook_id: str) -> bool:
+        is_repeated = (path, webhook_id) in self._seen
+        self._seen[path, webhook_id] = None
         if len(self._seen) > IDS_KEPT_MAX:
             self._seen.popitem(last=False)
         return is_repeated
@@ -100,19 +102,16 @@ class Inbox:
         return Response(text + "\n", media_type="application/json")
 
 
-def _described(now: str, webhook_id: str, is_duplicate: bool, event: Any) -> Received:
+def _described(call: Received, event: Any) -> Received:
     event = event if isinstance(event, dict) else {}
     data = event.get("data")
     data = data if isinstance(data, dict) else {}
     result = data.get("result") or {}
-    return Received(
-        now,
-        webhook_id,
-        is_verified=True,
-        is_duplicate=is_duplicate,
+    return replace(
+        call,
         type=event.get("type"),
         provider=data.get("provider"),
-        job=data.get("id"),
+        job=data.get("id" if str(event.get("type")).startswith("job.") else "job"),
         files=tuple(file["url"] for file in result.get("files", ())),
         body=event,
     )

@@ -77,8 +77,18 @@ def _operational_data(clock: Clock) -> dict[str, dict[str, Any]]:
     credential = {"credential": clock.new_id("crd"), "name": "main", "provider": PROVIDER, "at": rfc3339(now)}
     return {
         "webhook.test": {"subscription": subscription, "message": "A test event: nothing happened.", "probe": None},
-        "credential.paused": {**credential, "status": "auth_failed", "reason": "the key was refused"},
-        "credential.resumed": {**credential, "status": "active", "reason": "changed by its owner"},
+        "credential.paused": {
+            **credential,
+            "status": "auth_failed",
+            "reason": "the key was refused",
+            "polling": "paused",
+        },
+        "credential.resumed": {
+            **credential,
+            "status": "active",
+            "reason": "changed by its owner",
+            "polling": "continues",
+        },
         "subscription.disabled": {
             "subscription": subscription,
             "url": "https://receiver.example/webhooks",

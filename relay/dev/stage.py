@@ -198,8 +198,8 @@ class Stage:
         return [sample for sample in self._samples if sample.call == call and sample.outcome == outcome]
 
     def _pick(self, call: CallKind, outcome: str) -> Sample | None:
-        """The sample with the most files, for it shows the most."""
-        return max(self._all(call, outcome), key=lambda sample: len(sample.files or ()), default=None)
+        """The sample that shows the most."""
+        return max(self._all(call, outcome), key=_worth, default=None)
 
     def _played(self, sample: Sample | None, renamed: Mapping[str, str] | None = None) -> Reply:
         if sample is None:
@@ -223,12 +223,18 @@ class Stage:
 def _may_be(definition: Definition, name: str, value: str) -> bool:
     """True when that place of a path can hold the value: two calls may differ in nothing else."""
     if name == "provider_job_id":
-        return definition.provider_job_id.pattern.fullmatch(value) is not None
+        return definition.provider_job_id.pattern.fits(value)
     param = definition.params.get(name)
     if param is not None:
-        return value in param.choices if param.choices else param.pattern.fullmatch(value) is not None
+        return value in param.choices if param.choices else param.pattern.fits(value)
     tables = [table for one in definition.params.values() for table in (one.choices or {}).values() if name in table]
     return not tables or value in {table[name] for table in tables}
+
+
+def _worth(sample: Sample) -> tuple[int, bool, int]:
+    """By its files; by whether it is of the job alone, not of the credential; by its words: some only keep a place."""
+    message = sample.error.message if sample.error else None
+    return len(sample.files or ()), sample.pauses is None, len(message or "")
 
 
 def _is_truly_pending(definition: Definition, sample: Sample, now: datetime) -> bool:

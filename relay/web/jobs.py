@@ -50,7 +50,7 @@ async def create(call: Call) -> Response:
     job, is_new = told
     (view,) = await job_views(call.relay, [job], with_deliveries=True)
     view = {**view, "callback": (await _callbacks(call, {job.id: request})).get(job.id)}
-    return created(view, "/v1/jobs") if is_new else answer(view)
+    return created(view, "/v1/jobs") if is_new else answer(_known(view, job, request))
 
 
 async def interrupted(call: Call) -> Response | None:
@@ -79,9 +79,7 @@ async def create_batch(call: Call) -> Response:
         view["id"]: {**view, "callback": callbacks.get(view["id"])}
         for view in await job_views(call.relay, list(jobs.values()))
     }
-    data = [
-        _refused_item(call, one) if isinstance(one, Refused) else _item(views[one[0].id], is_new=one[1]) for one in told
-    ]
+    data = [_item(call, views, asked, one) for asked, one in zip(requests, told, strict=True)]
     return answer({"data": data})
 
 
@@ -274,13 +272,32 @@ def _refusal(faults: list[Fault]) -> Invalid:
     return Invalid("invalid_request", "The request has faults; each is named.", faults)
 
 
-def _item(view: Mapping[str, Any], *, is_new: bool) -> dict[str, Any]:
-    return {"status": 201 if is_new else 200, "job": view}
+def _item(
+    call: Call, views: Mapping[str, dict[str, Any]], asked: JobRequest | Refused, told: tuple[Job, bool] | Refused
+) -> dict[str, Any]:
+    if isinstance(told, Refused):
+        problem = refusal_view(call.request, told)
+        return {"status": problem["status"], "problem": problem}
+    job, is_new = told
+    view = views[job.id]
+    if is_new or not isinstance(asked, JobRequest):
+        return {"status": 201, "job": view}
+    return {"status": 200, "job": _known(view, job, asked)}
 
 
-def _refused_item(call: Call, refusal: Refused) -> dict[str, Any]:
-    problem = refusal_view(call.request, refusal)
-    return {"status": problem["status"], "problem": problem}
+def _known(view: Mapping[str, Any], job: Job, request: JobRequest) -> dict[str, Any]:
+    """The view of a job that was there before, with a warning for what of the request it has not taken on."""
+    unheeded = [
+        f"the job is known already, and its {name} stay as they were"
+        for name, wanted, has in (
+            ("params", request.params, job.params),
+            ("metadata", request.metadata, job.metadata),
+        )
+        if wanted and wanted != has
+    ]
+    if request.callback_url and view["callback"] is None:
+        unheeded.append("the job has ended already, so its callback is not called: what it came to is told here")
+    return {**view, "warnings": [*view["warnings"], *unheeded]}
 
 
 async def _credential_id(call: Call, query: JobsQuery) -> str | None:

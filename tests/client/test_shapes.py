@@ -1,6 +1,7 @@
 """The client's shapes are the server's, and each operation of the server has its method in both clients."""
 
 import inspect
+import pydoc
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -60,9 +61,14 @@ class Seen(httpx.AsyncBaseTransport, httpx.BaseTransport):
         return self.handle_request(request)
 
 
+def parts_of(client: AsyncClient | Client) -> dict[str, Any]:
+    """What stands for one collection of the API each, by name."""
+    return {name: one for name, one in vars(client).items() if not name.startswith("_")}
+
+
 def methods(client: AsyncClient | Client) -> Iterator[Any]:
     """Every method that makes a call, with arguments that will do."""
-    for owner in [client, *(one for name, one in vars(client).items() if not name.startswith("_"))]:
+    for owner in [client, *parts_of(client).values()]:
         for name, method in inspect.getmembers(owner, inspect.ismethod):
             if not name.startswith("_") and name not in ("close", "aclose"):
                 wanted = [
@@ -108,3 +114,28 @@ def test_every_operation_has_a_synchronous_method() -> None:
             except (NotUnderstood, KeyError):
                 pass  # it has asked, which is all that counts here
     assert unasked(seen.asked) == []
+
+
+def test_help_shows_the_parts() -> None:
+    with Client("http://relay.example", "k", transport=Seen()) as client:
+        for kind in (Client, AsyncClient):
+            shown = pydoc.plain(pydoc.render_doc(kind))
+            assert [name for name in parts_of(client) if f"`{name}`" not in shown] == []
+
+
+def test_every_list_with_pages_takes_their_size() -> None:
+    asked: list[httpx.QueryParams] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params)
+        return httpx.Response(200, json={"data": [], "next_cursor": None})
+
+    with Client("http://relay.example", "k", transport=httpx.MockTransport(answer)) as client:
+        parts = parts_of(client)
+        lists = [part.list for name, part in parts.items() if name != "providers"]
+        assert len(lists) == 6
+        for method in lists:
+            assert list(method(page_size=7)) == []
+            assert list(method()) == []
+        assert list(client.subscriptions.recoveries("sub_1", page_size=7)) == []
+    assert [params["limit"] for params in asked] == ["7", "100"] * 6 + ["7"]

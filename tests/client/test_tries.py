@@ -127,6 +127,69 @@ async def test_a_relay_that_is_not_there_is_told_as_such() -> None:
     assert isinstance(raised.value.__cause__, httpx.ConnectError)
 
 
+NO_URLS = (
+    "", "localhost:8000", "banana", "ftp://relay.example", "http://", "http:///v1", "//relay.example", " http://x",
+    "http://relay.example\n", "http://[::1", "http://relay.example:port", "http://relay.example:99999",
+    "http://key@relay.example", "https://relay.example?key=1", "https://relay.example/#top",
+)  # fmt: skip
+NO_KEYS = ("", "s3same\n", " s3same", "s3same\r\nx-more: 1", "s3säme", "\x00s3same", "s3same\t")
+
+
+@pytest.mark.parametrize("make", [AsyncClient, Client])
+@pytest.mark.parametrize("url", NO_URLS)
+def test_a_url_that_is_none_is_told_before_any_call(make: type[AsyncClient | Client], url: str) -> None:
+    with pytest.raises(ValueError, match="the relay's URL"):
+        make(url, "a-key")
+
+
+@pytest.mark.parametrize("make", [AsyncClient, Client])
+@pytest.mark.parametrize("key", NO_KEYS)
+def test_a_key_that_no_call_can_carry_is_told_before_any_call_and_not_shown(
+    make: type[AsyncClient | Client], key: str
+) -> None:
+    with pytest.raises(ValueError, match="the API key") as raised:
+        make("http://relay.example", key)
+    assert "s3" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+async def test_an_idempotency_key_that_no_call_can_carry_is_told_and_nothing_is_sent(key: str) -> None:
+    async with Receiver(answering(201, {}, JOB)) as server, client(server, Patience()) as relay:
+        with pytest.raises(ValueError, match="the idempotency key"):
+            await relay.jobs.create("camb", "x", idempotency_key=key)
+    assert server.calls == []
+
+
+async def test_a_key_with_spaces_inside_is_one() -> None:
+    async with (
+        Receiver(answering(200, {}, JOB)) as server,
+        AsyncClient(server.url(""), "a key of three words", trust_env=False) as relay,
+    ):
+        await relay.jobs.get("job_1")
+    assert server.calls[0].header("authorization") == "Bearer a key of three words"
+
+
+@pytest.mark.parametrize("error", [httpx.LocalProtocolError, httpx.UnsupportedProtocol])
+async def test_what_cannot_be_sent_is_not_tried_again(error: type[httpx.TransportError]) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise error("cannot be sent", request=request)
+
+    clock, transport = Patience(), httpx.MockTransport(refuse)
+    async with AsyncClient("http://relay.example", "a-key", transport=transport, clock=clock) as relay:
+        with pytest.raises(NoAnswer, match=r"cannot be sent as it is \(1 try\)"):
+            await relay.jobs.get("job_1")
+    assert clock.pauses == []
+
+
+async def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Receiver(answering(502)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url(""))
+        async with AsyncClient("https://relay.example", "a-key", clock=Patience()) as relay:
+            with pytest.raises(NoAnswer, match="the proxy on the way makes no connection"):
+                await relay.jobs.get("job_1")
+    assert {call.method for call in proxy.calls} == {"CONNECT"}
+
+
 async def test_a_relay_that_says_nothing_is_left_in_time() -> None:
     async with Receiver(hanging()) as server, client(server, Patience(), timeout_seconds=0.05) as relay:
         with pytest.raises(NoAnswer, match="in time"):

@@ -15,7 +15,11 @@ const cloudflare = async () => {
   const held = [];
   const env = {
     WEBHOOK_SECRETS: process.env.WEBHOOK_SECRETS,
-    RESULTS: { put: async (key, bytes) => void bucket.set(key, bytes) },
+    RESULTS: {
+      put: async (key, bytes, { httpMetadata }) => {
+        bucket.set(key, { body: Buffer.from(bytes).toString("base64"), content_type: httpMetadata.contentType });
+      },
+    },
     SEEN: process.env.HAS_KV && {
       get: async (key) => kv.get(key)?.value ?? null,
       delete: async (key) => void kv.delete(key),
@@ -30,7 +34,7 @@ const cloudflare = async () => {
     for (const [key, entry] of kv) if ((entry.secondsToLive -= seconds) <= 0) kv.delete(key);
   };
   const call = (request) => worker.fetch(request, env, { waitUntil: (promise) => held.push(promise) });
-  return { held, call, passTime };
+  return { held, call, passTime, bucket };
 };
 
 const vercel = async () => {
@@ -64,6 +68,9 @@ const actions = {
   async pass_time({ seconds }) {
     platform.passTime(seconds);
     return {};
+  },
+  async bucket() {
+    return Object.fromEntries(platform.bucket);
   },
   async settle() {
     return { settled: (await Promise.all(platform.held.splice(0))).length };

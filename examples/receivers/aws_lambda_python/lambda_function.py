@@ -62,8 +62,9 @@ def work(event: dict[str, Any], context: object) -> None:
     """The handler behind the queue, batch size 1: a message that raises comes back, and in the end is set aside."""
     for record in event["Records"]:
         message = json.loads(record["body"])
-        # What your application does with an ended job goes here. The queue may repeat a message: message["id"] tells.
-        print(message["type"], message["data"]["id"])
+        # What your application does goes here. The queue may repeat a message: message["id"] tells.
+        # What message["data"] holds depends on the type: of job.completed, job.failed and job.expired it is the job.
+        print(message["type"], message["id"])
 
 
 def verify(secrets: str, headers: dict[str, str], body: bytes, now: float) -> str:

@@ -1,7 +1,7 @@
-// Receives the relay's webhooks on Cloudflare Workers, and saves each finished file in R2 before its link dies.
+// Receives the relay's webhooks on Cloudflare Workers, and saves every file of a completed job in R2 before its link dies.
 // Bindings: WEBHOOK_SECRETS (secret), SEEN (KV namespace; without it ids are kept in memory), RESULTS (R2 bucket).
 
-import { CLAIMED_SECONDS, KEPT_SECONDS, inMemory, receive } from "../receive.js";
+import { CLAIMED_SECONDS, KEPT_SECONDS, filesOf, inMemory, receive } from "../receive.js";
 
 const memory = inMemory();
 
@@ -16,16 +16,15 @@ export default {
   },
 };
 
+// When it fails half-way, the redelivery writes the same names once more.
 async function work(event, env) {
-  if (event.type !== "job.completed") {
-    console.log(`${event.type} ${event.data.id}`);
-    return;
+  if (event.type === "job.completed") {
+    for await (const { name, type, bytes } of filesOf(event.data)) {
+      await env.RESULTS.put(name, bytes, { httpMetadata: { contentType: type } });
+      console.log(`${name} ${bytes.byteLength} bytes`);
+    }
   }
-  const file = await fetch(event.data.result_url);
-  if (!file.ok) throw new Error(`the result answers ${file.status}`);
-  const bytes = await file.arrayBuffer();
-  await env.RESULTS.put(event.data.id, bytes);
-  console.log(`${event.type} ${event.data.id} ${bytes.byteLength} bytes`);
+  console.log(`${event.type} ${event.id}`);
 }
 
 // Two keys for an id, since KV takes one write a second for each. KV needs up to a minute to tell its other places, so two

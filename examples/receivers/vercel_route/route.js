@@ -3,7 +3,7 @@
 
 import { waitUntil } from "@vercel/functions";
 
-import { CLAIMED_SECONDS, KEPT_SECONDS, inMemory, receive } from "../receive.js";
+import { CLAIMED_SECONDS, KEPT_SECONDS, filesOf, inMemory, receive } from "../receive.js";
 
 // The answer goes out at once; what waitUntil holds is cut off after this many seconds.
 export const maxDuration = 60;
@@ -16,15 +16,11 @@ export async function POST(request) {
 }
 
 async function work(event) {
-  if (event.type !== "job.completed") {
-    console.log(`${event.type} ${event.data.id}`);
-    return;
+  if (event.type === "job.completed") {
+    // Keep the bytes of every file: the provider's links die.
+    for await (const { name, bytes } of filesOf(event.data)) console.log(`${name} ${bytes.byteLength} bytes`);
   }
-  const file = await fetch(event.data.result_url);
-  if (!file.ok) throw new Error(`the result answers ${file.status}`);
-  // Keep the bytes: the provider's link dies.
-  const bytes = await file.arrayBuffer();
-  console.log(`${event.type} ${event.data.id} ${bytes.byteLength} bytes`);
+  console.log(`${event.type} ${event.id}`);
 }
 
 function inRedis(url, token) {

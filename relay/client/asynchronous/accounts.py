@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from relay.client import calls
 from relay.client.asynchronous.caller import Caller
 from relay.client.calls import Ask, at, given
 from relay.client.provider_shapes import Provider, ProviderInFull
@@ -43,10 +44,16 @@ class Credentials:
         return made
 
     def list(
-        self, *, provider: str | None = None, name: str | None = None, status: CredentialStatus | None = None
+        self,
+        *,
+        provider: str | None = None,
+        name: str | None = None,
+        status: CredentialStatus | None = None,
+        page_size: int = calls.PAGE_LIMIT,
     ) -> AsyncIterator[Credential]:
         """All credentials of that kind, newest first."""
-        return self._caller.items("/v1/credentials", {"provider": provider, "name": name, "status": status})
+        query = {"provider": provider, "name": name, "status": status}
+        return self._caller.items("/v1/credentials", query, page_size)
 
     async def get(self, credential_id: str) -> Credential:
         """The credential."""
@@ -79,9 +86,9 @@ class Keys:
         )
         return made
 
-    def list(self) -> AsyncIterator[Key]:
+    def list(self, *, page_size: int = calls.PAGE_LIMIT) -> AsyncIterator[Key]:
         """All keys, newest first."""
-        return self._caller.items("/v1/keys", {})
+        return self._caller.items("/v1/keys", {}, page_size)
 
     async def revoke(self, key_id: str) -> None:
         """Ends the key, at once."""

@@ -30,7 +30,7 @@ class Caller:
             try:
                 response = await self.http.send(request)
             except httpx.TransportError as error:
-                if is_last:
+                if is_last or not calls.may_pass(error):
                     raise NoAnswer(calls.reason_of(error), tries) from error
                 pause_seconds = calls.pause_after_fault(tries, self.clock)
             else:
@@ -45,9 +45,11 @@ class Caller:
         """The object that the answer is. Raises NotUnderstood as well."""
         return calls.document_of(await self.call(ask))
 
-    async def items(self, path: str, query: Mapping[str, Any] | None = None) -> AsyncIterator[Any]:
-        """Every item of a list, a page at a time; None for a list that takes no query, being short."""
-        asked = {**query, "limit": calls.PAGE_LIMIT} if query is not None else {}
+    async def items(
+        self, path: str, query: Mapping[str, Any] | None = None, page_size: int = calls.PAGE_LIMIT
+    ) -> AsyncIterator[Any]:
+        """Every item of a list, a page at a time; without a query for a list that takes none, being short."""
+        asked = {**query, "limit": page_size} if query is not None else {}
         while True:
             page = calls.page_of(await self.document(Ask("GET", path, asked)))
             for item in page["data"]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from relay.client import calls
 from relay.client.asynchronous.caller import Caller
 from relay.client.calls import Ask, at, given
 from relay.client.shapes import (
@@ -60,9 +61,11 @@ class Subscriptions:
         )
         return made
 
-    def list(self, *, status: SubscriptionStatus | None = None) -> AsyncIterator[Subscription]:
+    def list(
+        self, *, status: SubscriptionStatus | None = None, page_size: int = calls.PAGE_LIMIT
+    ) -> AsyncIterator[Subscription]:
         """All subscriptions, newest first."""
-        return self._caller.items("/v1/subscriptions", {"status": status})
+        return self._caller.items("/v1/subscriptions", {"status": status}, page_size)
 
     async def get(self, subscription_id: str) -> Subscription:
         """The subscription."""
@@ -117,9 +120,9 @@ class Subscriptions:
         begun: Recovery = await self._caller.document(Ask("POST", path, body=body))
         return begun
 
-    def recoveries(self, subscription_id: str) -> AsyncIterator[Recovery]:
+    def recoveries(self, subscription_id: str, *, page_size: int = calls.PAGE_LIMIT) -> AsyncIterator[Recovery]:
         """All recoveries of the subscription, newest first."""
-        return self._caller.items(at("subscriptions", subscription_id, "recovery"), {})
+        return self._caller.items(at("subscriptions", subscription_id, "recovery"), {}, page_size)
 
 
 class Deliveries:
@@ -135,10 +138,11 @@ class Deliveries:
         subscription: str | None = None,
         event: str | None = None,
         job: str | None = None,
+        page_size: int = calls.PAGE_LIMIT,
     ) -> AsyncIterator[Delivery]:
         """All deliveries of that kind, newest first."""
         query = {"status": status, "subscription": subscription, "event": event, "job": job}
-        return self._caller.items("/v1/deliveries", query)
+        return self._caller.items("/v1/deliveries", query, page_size)
 
     async def get(self, delivery_id: str) -> Delivery:
         """The delivery with every attempt."""

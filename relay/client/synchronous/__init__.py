@@ -19,10 +19,14 @@ from relay.clock import Clock
 
 class Client:
     """
-    One relay, as the owner of that key sees it. A call is tried up to `tries_max` times on
-    429, 502, 503, 504 and when the connection fails, and `Retry-After` is honoured up to a minute. `timeout_seconds`
-    is for each step of a try (to connect, until the next bytes). Proxies are taken from the environment, as httpx
-    does, unless `trust_env` is False or a `transport` is given.
+    One relay, as the owner of that key sees it. Its parts make the calls, each for what its
+    name says: `jobs`, `subscriptions`, `events`, `deliveries`, `credentials`, `keys`, `providers`; `help(client.jobs)`
+    shows what can be asked. Each `list()` reads on, a page at a time, for as long as it is iterated.
+
+    A call is tried up to `tries_max` times on 429, 502, 503, 504 and when the connection fails, and `Retry-After` is
+    honoured up to a minute. `timeout_seconds` is for each step of a try (to connect, until the next bytes). Proxies are
+    taken from the environment, as httpx does, unless `trust_env` is False or a `transport` is given. Raises ValueError
+    for a `url` or an `api_key` with which no call could be made.
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class Client:
         clock: Clock | None = None,
     ) -> None:
         http = httpx.Client(
-            base_url=url,
+            base_url=calls.base_url_of(url),
             headers=calls.headers_for(api_key),
             limits=calls.LIMITS,
             trust_env=trust_env,

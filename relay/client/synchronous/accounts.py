@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from relay.client import calls
 from relay.client.synchronous.caller import Caller
 from relay.client.calls import Ask, at, given
 from relay.client.provider_shapes import Provider, ProviderInFull
@@ -44,10 +45,16 @@ class Credentials:
         return made
 
     def list(
-        self, *, provider: str | None = None, name: str | None = None, status: CredentialStatus | None = None
+        self,
+        *,
+        provider: str | None = None,
+        name: str | None = None,
+        status: CredentialStatus | None = None,
+        page_size: int = calls.PAGE_LIMIT,
     ) -> Iterator[Credential]:
         """All credentials of that kind, newest first."""
-        return self._caller.items("/v1/credentials", {"provider": provider, "name": name, "status": status})
+        query = {"provider": provider, "name": name, "status": status}
+        return self._caller.items("/v1/credentials", query, page_size)
 
     def get(self, credential_id: str) -> Credential:
         """The credential."""
@@ -80,9 +87,9 @@ class Keys:
         )
         return made
 
-    def list(self) -> Iterator[Key]:
+    def list(self, *, page_size: int = calls.PAGE_LIMIT) -> Iterator[Key]:
         """All keys, newest first."""
-        return self._caller.items("/v1/keys", {})
+        return self._caller.items("/v1/keys", {}, page_size)
 
     def revoke(self, key_id: str) -> None:
         """Ends the key, at once."""

@@ -66,6 +66,7 @@ class Jobs:
         credential: str | None = None,
         provider_job_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        page_size: int = calls.PAGE_LIMIT,
     ) -> Iterator[Job]:
         """All jobs of that kind, newest first; `credential` by id or name."""
         query = {
@@ -75,7 +76,7 @@ class Jobs:
             "provider_job_id": provider_job_id,
             **{f"metadata.{name}": value for name, value in (metadata or {}).items()},
         }
-        return self._caller.items("/v1/jobs", query)
+        return self._caller.items("/v1/jobs", query, page_size)
 
     def get(self, job_id: str, *, wait_seconds: int = 0) -> Job:
         """The job; with `wait_seconds` (up to 30) as soon as it has ended."""
@@ -124,9 +125,15 @@ class Events:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    def list(self, *, type: str | None = None, job: str | None = None) -> Iterator[Event]:  # noqa: A002  API's word
+    def list(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002  the API's word
+        job: str | None = None,
+        page_size: int = calls.PAGE_LIMIT,
+    ) -> Iterator[Event]:
         """All events of that kind, newest first."""
-        return self._caller.items("/v1/events", {"type": type, "job": job})
+        return self._caller.items("/v1/events", {"type": type, "job": job}, page_size)
 
     def get(self, event_id: str) -> Event:
         """The event."""

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from relay.client import calls
 from relay.client.synchronous.caller import Caller
 from relay.client.calls import Ask, at, given
 from relay.client.shapes import (
@@ -61,9 +62,11 @@ class Subscriptions:
         )
         return made
 
-    def list(self, *, status: SubscriptionStatus | None = None) -> Iterator[Subscription]:
+    def list(
+        self, *, status: SubscriptionStatus | None = None, page_size: int = calls.PAGE_LIMIT
+    ) -> Iterator[Subscription]:
         """All subscriptions, newest first."""
-        return self._caller.items("/v1/subscriptions", {"status": status})
+        return self._caller.items("/v1/subscriptions", {"status": status}, page_size)
 
     def get(self, subscription_id: str) -> Subscription:
         """The subscription."""
@@ -118,9 +121,9 @@ class Subscriptions:
         begun: Recovery = self._caller.document(Ask("POST", path, body=body))
         return begun
 
-    def recoveries(self, subscription_id: str) -> Iterator[Recovery]:
+    def recoveries(self, subscription_id: str, *, page_size: int = calls.PAGE_LIMIT) -> Iterator[Recovery]:
         """All recoveries of the subscription, newest first."""
-        return self._caller.items(at("subscriptions", subscription_id, "recovery"), {})
+        return self._caller.items(at("subscriptions", subscription_id, "recovery"), {}, page_size)
 
 
 class Deliveries:
@@ -136,10 +139,11 @@ class Deliveries:
         subscription: str | None = None,
         event: str | None = None,
         job: str | None = None,
+        page_size: int = calls.PAGE_LIMIT,
     ) -> Iterator[Delivery]:
         """All deliveries of that kind, newest first."""
         query = {"status": status, "subscription": subscription, "event": event, "job": job}
-        return self._caller.items("/v1/deliveries", query)
+        return self._caller.items("/v1/deliveries", query, page_size)
 
     def get(self, delivery_id: str) -> Delivery:
         """The delivery with every attempt."""
