@@ -23,6 +23,7 @@ from relay.providers.catalog import Catalog
 from relay.providers.look import REDACTED, look
 from relay.schedule import Turns
 from relay.store import Store
+from relay.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -94,10 +95,7 @@ class Results:
 
     async def close(self) -> None:
         """Ends what nobody waits for any more."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await end(self._flights.values())
 
     async def _fetched_once(self, job: Job) -> Job | NotLocated:
         flight = self._flights.get(job.id)

@@ -10,6 +10,7 @@ import structlog
 
 from relay.clock import Clock
 from relay.domain.errors import Unreachable
+from relay.tasks import end
 
 LeaseT = TypeVar("LeaseT")
 OutcomeT = TypeVar("OutcomeT")
@@ -105,10 +106,7 @@ class Stream(Generic[LeaseT, OutcomeT]):
                 await self._rest(min(seconds, left), left)
             await self._end(flushing, before_end)
         finally:
-            ending = [*helpers, *self._tasks]
-            for task in ending:
-                task.cancel()
-            await asyncio.wait(ending)
+            await end([*helpers, *self._tasks])
             await self._flush_the_rest()
             self._held.clear()
         return self._flushed - flushed_before

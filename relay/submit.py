@@ -21,6 +21,7 @@ from relay.providers.submit import NotSubmitted, Submission, Submitted, Unclear,
 from relay.register import JobRequest, Register
 from relay.schedule import Turns
 from relay.store import Registration, Store
+from relay.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -120,9 +121,7 @@ class Submit:
         """Lets calls that are under way come to their end, whether anybody waits for them or not."""
         if self._underway:
             _, late = await asyncio.wait(self._underway, timeout=within_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end(late)
 
     async def _is_underway(self, job: Job) -> bool:
         if job.status is not JobStatus.SUBMITTING:

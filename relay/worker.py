@@ -32,6 +32,7 @@ from relay.domain.errors import BadSettings, Unreachable
 from relay.logs import configure
 from relay.schedule import connect, eviction_policy
 from relay.settings import Settings, load
+from relay.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -178,10 +179,11 @@ async def shutdown(ctx: dict[str, Any]) -> None:
     house: House | None = ctx.get("house")
     if house is None:
         return
-    for task in list(house.tasks):
-        task.cancel()
-    await ctx["redis"].delete(f"relay:metrics:{house.process}", house.queue)
-    await house.closing.aclose()
+    await end(house.tasks)
+    try:
+        await ctx["redis"].delete(f"relay:metrics:{house.process}", house.queue)
+    finally:
+        await house.closing.aclose()
     log.info("worker_stopped", process=house.process)
 
 
@@ -246,7 +248,7 @@ def _take_signals(house: House) -> None:
         ends = clock.monotonic() + house.relay.settings.relay_shutdown_seconds
         while any(house.running.values()) and clock.monotonic() < ends:
             await clock.sleep(0.05)
-        # redis-py can swallow a cancellation that meets one of its own timeouts.
+        # Until it is heard, as in relay.tasks.end; but this ends with the loop, and must not hold it up.
         while main is not None and not main.done():
             main.cancel()
             await clock.sleep(0.05)

@@ -18,11 +18,12 @@ from tests.databases import DATABASES, cipher, database_url, migrated_file, post
 __all__ = ["cipher", "database_url", "migrated_file", "postgres_schema", "store"]  # fixtures, known to all tests
 
 # Tracebacks without local variables: those of a definition take rich half a minute, in which no test gets on.
+PROCESSORS = [
+    *structlog.get_config()["processors"][:-1],
+    structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+]
 structlog.configure(
-    processors=[
-        *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-    ],
+    processors=PROCESSORS,
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),  # as hosts run it: a line for each look is dear
 )
 
@@ -52,6 +53,13 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(redis_url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Loggers that were used while the log was set up otherwise keep that, and other tests would capture nothing."""
+    yield
+    assert structlog.get_config()["processors"] is PROCESSORS, "this test has set up the log of the whole process"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

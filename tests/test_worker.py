@@ -95,7 +95,8 @@ async def test_asking_whether_web_is_ready_is_not_told_by_alembic(
 ) -> None:
     async with hosting(tmp_path, database_url, redis_url, workers=0) as host, host.client() as client:
         assert (await client.get("/readyz")).status_code in (200, 503)
-        await until(lambda: "/readyz" in host.log("web"))
+        await client.get("/v1/jobs")
+        await until(lambda: "/v1/jobs" in host.log("web"))  # and so what came before it
         assert "alembic" not in host.log("web")
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, Red
 from redis.exceptions import TimeoutError as NoAnswer
 
 from relay.domain.errors import Unreachable
+from relay.tasks import end, is_cancelled
 
 CONNECTIONS_MAX = 32
 CONNECT_TIMEOUT_SECONDS = 2
@@ -25,7 +26,6 @@ FREE_CONNECTION_TIMEOUT_SECONDS = 5
 DOUBT_SECONDS = 0.5  # no command takes so long: who holds a connection longer listens, or asks a server that hangs
 PING_SECONDS = 1.0  # a PING on a new connection that takes longer: the server hangs, until one is answered
 LATER_PING_SECONDS = 5.0  # how long those after it may take: a new connection with TLS over half the world takes 1.5 s
-CANCEL_SECONDS = 0.1
 RETRIES = 2
 RETRY_BASE_SECONDS = 0.02
 RETRY_CAP_SECONDS = 0.2
@@ -75,10 +75,8 @@ class Pool(BlockingConnectionPool):
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Ends the connections, and the question; none is asked any more."""
         self._is_closed = True
-        # What swallows a cancellation may wait for long afterwards, see is_cancelled: ask until it is heard.
-        while self._settling is not None and not self._settling.done():
-            self._settling.cancel()
-            await asyncio.wait([self._settling], timeout=CANCEL_SECONDS)
+        if self._settling is not None:
+            await end([self._settling])
         await super().disconnect(inuse_connections)
 
     def _doubt(self) -> None:
@@ -141,15 +139,6 @@ def connect(url: str) -> Redis:
         **options,
     )
     return Redis.from_pool(pool)
-
-
-def is_cancelled() -> bool:
-    """
-    True for a task that somebody wants ended, also where the cancellation itself was swallowed: `asyncio.wait_for`
-    does so before Python 3.12 when what it waits for comes at the same moment, and redis-py uses it to write.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from relay.clock import Clock
-from relay.schedule.connection import is_cancelled
+from relay.tasks import end, is_cancelled
 
 LISTEN_SECONDS = 5.0  # without a word; then the server is asked for one
 RECONNECT_MIN_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 2.0
-CANCEL_SECONDS = 0.1
 LATE_SECONDS = 1.0  # a PING answered later than this: the server hung, and what others told it meanwhile is lost
 
 log = structlog.get_logger(__name__)
@@ -52,10 +51,8 @@ class Listener:
 
     async def close(self) -> None:
         """Listens no more."""
-        # What swallows a cancellation may wait for long afterwards, see is_cancelled: ask until it is heard.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_SECONDS)
+        if self._task is not None:
+            await end([self._task])
         self._task = None
 
     async def _listen(self) -> None:

@@ -19,7 +19,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(*words: str, **more: str) -> Result:
-    """A command inside this process."""
+    """A command inside this process; not for one that comes so far as to set up the log, which is the process's."""
     absent = {name: None for name in os.environ if name.startswith("RELAY_") or name in IDLE_VARIABLES}
     return CliRunner().invoke(main, list(words), env={**absent, **more})
 

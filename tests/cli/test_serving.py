@@ -79,18 +79,18 @@ def test_a_worker_is_not_started_by_a_question_that_was_asked_by_halves() -> Non
 
 
 @pytest.mark.parametrize("words", [("migrate",), ("keys", "list"), ("export", "--since", "2026-01-01"), ("web",)])
-def test_a_file_that_is_no_database_is_told_as_such(words: tuple[str, ...], tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_told_as_such(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text(NO_DATABASE)
-    told = run(*words, DATABASE_URL=f"sqlite:///{tmp_path}/notes.txt", RELAY_SECRET_KEY=A_KEY)
-    assert told.exit_code == 2
+    told = await called(*words, DATABASE_URL=f"sqlite:///{tmp_path}/notes.txt", RELAY_SECRET_KEY=A_KEY)
+    assert told.returncode == 2
     assert told.stderr.startswith("relay: DATABASE_URL: the file that it names is no SQLite database")
     assert (tmp_path / "notes.txt").read_text() == NO_DATABASE
 
 
-def test_dev_says_which_folder_it_cannot_live_in(tmp_path: Path) -> None:
+async def test_dev_says_which_folder_it_cannot_live_in(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        told = run("dev", "--folder", str(folder))
-        assert told.exit_code == 2
+        told = await called("dev", "--folder", str(folder))
+        assert told.returncode == 2
         assert told.stderr.startswith(f"relay: {folder}: ")
         assert "--folder" in told.stderr

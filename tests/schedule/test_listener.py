@@ -5,28 +5,10 @@ import asyncio
 from redis.asyncio import Redis
 
 from relay.clock import Clock
-from relay.schedule.connection import is_cancelled
 from relay.schedule.listener import LISTEN_SECONDS, Listener
 from tests.trips import until
 
 LISTENERS = 200
-
-
-async def test_a_swallowed_cancellation_is_still_known() -> None:
-    is_told = []
-
-    async def swallow() -> None:
-        is_told.append(is_cancelled())
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            is_told.append(is_cancelled())
-
-    task = asyncio.create_task(swallow())
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
-    assert is_told == [False, True]
 
 
 async def test_a_listener_ends_when_it_is_cancelled_once_whatever_it_does_at_that_moment(own_redis: Redis) -> None:
