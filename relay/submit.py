@@ -21,7 +21,6 @@ from relay.providers.submit import NotSubmitted, Submission, Submitted, Unclear,
 from relay.register import JobRequest, Register
 from relay.schedule import Turns
 from relay.store import Registration, Store
-from relay.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +120,9 @@ class Submit:
         """Lets calls that are under way come to their end, whether anybody waits for them or not."""
         if self._underway:
             _, late = await asyncio.wait(self._underway, timeout=within_seconds)
-            await end(late)
+            for task in late:
+                task.cancel()  # once: what it puts on record then is not to be cut short
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _is_underway(self, job: Job) -> bool:
         if job.status is not JobStatus.SUBMITTING:
