@@ -35,6 +35,7 @@ KEEPALIVE = {  # keeps the connection known to every NAT on the way, and finds o
     for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
     if hasattr(socket, name)
 }
+CLOSED = "the way to it was closed"
 PASSING_ERRORS = ("LOADING", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNBLOCKED")
 
 Arguments = Sequence[str | int | float]
@@ -58,6 +59,8 @@ class Pool(BlockingConnectionPool):
 
     def can_get_connection(self) -> bool:
         """Asked by who comes for a connection, and again by who waits for one. Raises LostConnection."""
+        if self._is_closed:  # somebody's task has outlived it: a connection made for him would be closed by nobody
+            raise LostConnection(CLOSED)
         if self._is_silent:
             raise LostConnection("it hangs: a PING is not answered")
         return bool(super().can_get_connection())
@@ -66,6 +69,9 @@ class Pool(BlockingConnectionPool):
         """Connects the connection that somebody is about to get, which may be what takes long."""
         self._doubts[connection] = asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._doubt)
         await super().ensure_connection(connection)
+        if self._is_closed:
+            await connection.disconnect(nowait=True)
+            raise LostConnection(CLOSED)
 
     async def release(self, connection: AbstractConnection) -> None:
         """Takes the connection back."""
@@ -73,7 +79,7 @@ class Pool(BlockingConnectionPool):
         await super().release(connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
-        """Ends the connections, and the question; none is asked any more."""
+        """Ends the connections, for good, and the question."""
         self._is_closed = True
         if self._settling is not None:
             await end([self._settling])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import RedisError, ResponseError
 
 from relay.clock import Clock
 from relay.domain.errors import Unreachable
@@ -15,6 +16,7 @@ from relay.embedded import EmbeddedRedis
 from relay.schedule import Counts, Done, Epoch, Item, Lease, Limits, Schedule, connect, eviction_policy
 from relay.schedule.connection import answering
 from tests.schedule.ticks import LEASE_MS, ids, lease_all
+from tests.trips import until
 
 EVERY_METHOD: dict[str, Callable[[Schedule], Awaitable[Any]]] = {
     "put": lambda schedule: schedule.put([Item("g", "a")]),
@@ -172,3 +174,18 @@ async def test_who_may_not_ask_for_the_eviction_policy_or_the_run_id_goes_withou
     assert await epoch.mark()
     assert not await epoch.is_lost()
     await guest.aclose()
+
+
+async def test_a_closed_way_stays_closed_and_who_was_on_it_leaves_nothing_open(own_redis: Redis) -> None:
+    await own_redis.ping()
+    others = [asyncio.create_task(own_redis.blpop(["nothing is put here"], 5)) for _ in range(3)]
+    await until(lambda: len(own_redis.connection_pool._in_use_connections) == 3)
+    connecting = asyncio.create_task(own_redis.blpop(["nothing is put here"], 5))
+    await asyncio.sleep(0)
+    await own_redis.connection_pool.disconnect()
+    for told in await asyncio.gather(*others, connecting, return_exceptions=True):
+        assert isinstance(told, RedisError), told
+    with pytest.raises(LostConnection, match="closed"):
+        await own_redis.ping()
+    pool = own_redis.connection_pool
+    assert not any(one.is_connected for one in (*pool._available_connections, *pool._in_use_connections))

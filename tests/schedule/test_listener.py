@@ -18,7 +18,7 @@ async def test_a_listener_ends_when_it_is_cancelled_once_whatever_it_does_at_tha
         for one in some:
             one.begin()
         await until(lambda some=some: all(one.is_hearing for one in some))
-        await own_redis.aclose()
+        await own_redis.client_kill_filter(_type="pubsub")
         for one in some:
             await asyncio.sleep(0.0002)
             assert one._task is not None
