@@ -472,4 +472,4 @@ async def test_a_put_is_begun_at_once_by_an_idle_stream(make_schedule: Callable[
         await until(lambda number=number: len(late) == number + 1)
     stopping.set()
     await running
-    assert min(late) < 0.1  # a busy machine makes some late, a wait for the next tick would make all
+    assert sorted(late)[5] < 0.1
